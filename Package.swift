@@ -1,0 +1,84 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One target for each row of the layer table in CONTRIBUTING.md. What a target lists here is what it may import;
+// Scripts/test builds with --explicit-target-dependency-import-check error, and TidyTests holds the direct imports
+// against the table.
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies + [log, metrics], swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "postrider",
+    products: [.executable(name: "postrider", targets: ["postrider"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    ],
+    targets: [
+        // C, lowest first.
+        .systemLibrary(
+            name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
+        .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
+
+        // The data path, in its order.
+        module("Primitives", []),
+        module("JSON", ["CJSON", "Primitives"]),
+        module("Records", ["Primitives"]),
+        module("Journal", ["CChecksum", "Primitives", "Records"]),
+        module("Store", ["CSQLite", "Primitives"]),
+        module("Spool", ["Journal", "Store", "Primitives", "Records"]),
+        module("Broker", ["Primitives", "Records"]),
+        module("EmbeddedBroker", ["Broker", "Store", "Primitives", "Records"]),
+        module("DeadLetters", ["Store", "Primitives", "Records"]),
+        module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
+        module("Consumers", ["Broker", "Primitives", "Records"]),
+        module("HTTPServer", ["CMicrohttpd", "Primitives"]),
+        module("Telemetry", ["Primitives", coreMetrics]),
+        module(
+            "API",
+            [
+                "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry", "Primitives",
+                "Records",
+            ]),
+        module(
+            "Gateway",
+            [
+                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "DeadLetters",
+                "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+            ]),
+        .executableTarget(
+            name: "postrider",
+            dependencies: [
+                "Gateway", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+
+        // Fakes shared by the tests: file system, clock, broker.
+        .target(
+            name: "TestSupport",
+            dependencies: ["Primitives", "Records", "Broker", "Journal"],
+            path: "Tests/TestSupport", swiftSettings: settings),
+        tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+    ]
+)

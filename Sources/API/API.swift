@@ -1,0 +1,1 @@
+// API: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,89 @@
+public import Records
+
+/// What a sink promises about a batch and its checkpoint.
+public enum Guarantee: String, Sendable {
+    /// Both become visible together or not at all.
+    case exactlyOnce = "exactly-once"
+    /// The checkpoint follows the batch; a crash between them repeats at most that batch.
+    case atLeastOnce = "at-least-once"
+}
+
+/// How far a lane of a spool was handed over, kept by the broker itself.
+public struct SinkCheckpoint: Hashable, Sendable {
+    /// Everything of the lane up to and including it is at the broker; `.zero`: nothing yet.
+    public var lsn: LSN
+    /// Epoch of the process that wrote it.
+    public var epoch: UInt32
+    /// Random, of the process that wrote it: tells our own earlier sink from a twin's.
+    public var nonce: UInt64
+
+    public init(lsn: LSN, epoch: UInt32, nonce: UInt64) {
+        self.lsn = lsn
+        self.epoch = epoch
+        self.nonce = nonce
+    }
+}
+
+/// A record that is handed over, with the LSN it has in the spool.
+public struct OutgoingRecord: Sendable {
+    public var lsn: LSN
+    public var spooled: SpoolRecord
+
+    public init(lsn: LSN, spooled: SpoolRecord) {
+        self.lsn = lsn
+        self.spooled = spooled
+    }
+}
+
+/// Where a record ended up.
+public struct Delivery: Hashable, Sendable {
+    public var lsn: LSN
+    public var partition: TopicPartition
+    public var offset: Int64
+    public var timestampMs: Int64
+
+    public init(lsn: LSN, partition: TopicPartition, offset: Int64, timestampMs: Int64) {
+        self.lsn = lsn
+        self.partition = partition
+        self.offset = offset
+        self.timestampMs = timestampMs
+    }
+}
+
+/// Opens sinks.
+public protocol RecordSinkFactory: Sendable {
+    var guarantee: Guarantee { get }
+
+    /// Fences every older sink of the same spool and lane, then reads how far the last one got. Writes nothing that a
+    /// later reader could take for a checkpoint: the caller claims with an empty `deliver` once it has checked
+    /// `previous`. Blocks; called on the lane's thread.
+    ///
+    /// - Returns: the sink, and the last checkpoint; nil when the broker knows none.
+    /// - Throws: never "no checkpoint" for a failed read.
+    func openSink(spool: SpoolID, lane: Int) throws(BrokerError) -> (sink: any RecordSink, previous: SinkCheckpoint?)
+}
+
+/// The transactional hand-over of one lane. One thread at a time calls it; every call may block on the broker.
+public protocol RecordSink: AnyObject, Sendable {
+    /// Makes the batch and the checkpoint visible together, as far as the factory's guarantee goes. Records are
+    /// appended in the batch's order within each partition. An empty batch writes the checkpoint alone.
+    ///
+    /// - Returns: one delivery for each record, in the batch's order.
+    /// - Throws: after any error it is unknown whether the batch was committed: close, re-open and read the checkpoint.
+    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery]
+
+    /// Releases what the sink holds; never blocks for longer than a few seconds.
+    func close()
+}
+
+/// Where the forwarder reports what became of records. Implemented by the spool. Called on lane threads.
+public protocol OutcomeReports: Sendable {
+    /// The hand-over that contains these was committed. In LSN order.
+    func delivered(_ deliveries: [Delivery])
+}
+
+/// Outcomes that a broker keeps with its hand-overs, so that a receipt is right after any crash.
+public protocol OutcomeSource: Sendable {
+    /// The deliveries of the last records handed over by a spool, at most `limit`, in no particular order. Blocks.
+    func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery]
+}

@@ -1,0 +1,102 @@
+public import Records
+
+/// What is known of a partition.
+public struct PartitionDescription: Hashable, Sendable {
+    public var partition: Int32
+    /// Broker ids; the embedded broker is 0.
+    public var leader: Int32?
+    public var replicas: [Int32]
+    public var inSyncReplicas: [Int32]
+    public var lowWatermark: Int64
+    public var highWatermark: Int64
+
+    public init(
+        partition: Int32, leader: Int32?, replicas: [Int32], inSyncReplicas: [Int32], lowWatermark: Int64,
+        highWatermark: Int64
+    ) {
+        self.partition = partition
+        self.leader = leader
+        self.replicas = replicas
+        self.inSyncReplicas = inSyncReplicas
+        self.lowWatermark = lowWatermark
+        self.highWatermark = highWatermark
+    }
+}
+
+/// Settings of one topic; nil means the broker's default.
+public struct TopicSettings: Hashable, Sendable {
+    public var partitions: Int32?
+    public var retentionMs: Int64?
+    public var retentionBytes: Int64?
+    public var recordBytesMax: Int?
+
+    public init(
+        partitions: Int32? = nil, retentionMs: Int64? = nil, retentionBytes: Int64? = nil, recordBytesMax: Int? = nil
+    ) {
+        self.partitions = partitions
+        self.retentionMs = retentionMs
+        self.retentionBytes = retentionBytes
+        self.recordBytesMax = recordBytesMax
+    }
+}
+
+public struct TopicDescription: Hashable, Sendable {
+    public var name: TopicName
+    public var partitions: [PartitionDescription]
+    public var settings: TopicSettings
+    /// What about it can lose data, in words for people.
+    public var warnings: [String]
+
+    public init(name: TopicName, partitions: [PartitionDescription], settings: TopicSettings, warnings: [String]) {
+        self.name = name
+        self.partitions = partitions
+        self.settings = settings
+        self.warnings = warnings
+    }
+}
+
+/// What intake must know of a topic before it accepts a record for it.
+public struct KnownTopic: Hashable, Sendable {
+    public var partitions: Int32
+    public var recordBytesMax: Int
+
+    public init(partitions: Int32, recordBytesMax: Int) {
+        self.partitions = partitions
+        self.recordBytesMax = recordBytesMax
+    }
+}
+
+public enum TopicKnowledge: Hashable, Sendable {
+    case known(KnownTopic)
+    /// Will be created by the hand-over, with this many partitions.
+    case creatable(KnownTopic)
+    /// Does not exist, and is not created on produce.
+    case missing
+    /// Cannot be told now (broker away and never seen).
+    case unverified
+}
+
+/// Topics. Completions come on one of the broker's threads.
+public protocol TopicAdmin: Sendable {
+    /// From memory: never blocks, on the accept path of every request.
+    func knowledge(of topic: TopicName) -> TopicKnowledge
+
+    func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void)
+
+    /// nil: no such topic.
+    func describe(
+        _ topic: TopicName, completion: @escaping @Sendable (Result<TopicDescription?, BrokerError>) -> Void)
+
+    /// - Returns: false when it exists already; its settings are not touched.
+    func create(
+        _ topic: TopicName, settings: TopicSettings,
+        completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
+
+    /// - Returns: false when there is none.
+    func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
+
+    /// First offset whose timestamp is at or after `timestampMs`, for each partition; the end where there is none.
+    func offsets(
+        of topic: TopicName, atOrAfterMs timestampMs: Int64,
+        completion: @escaping @Sendable (Result<[Int32: Int64], BrokerError>) -> Void)
+}

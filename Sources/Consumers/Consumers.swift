@@ -1,0 +1,1 @@
+// Consumers: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// DeadLetters: see the layer table in CONTRIBUTING.md.

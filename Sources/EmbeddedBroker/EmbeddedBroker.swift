@@ -1,0 +1,1 @@
+// EmbeddedBroker: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// Forwarder: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// Gateway: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// HTTPServer: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// JSON: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// Journal: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,28 @@
+/// Exponential back-off with full jitter over the upper half: each delay lies in `[base/2, base]`, and base doubles up
+/// to the cap. A pure value; the owner sleeps.
+public struct Backoff: Sendable {
+    public let initial: Duration
+    public let cap: Duration
+    private var next: Duration
+
+    public init(initial: Duration, cap: Duration) {
+        precondition(initial > .zero && initial <= cap)
+        self.initial = initial
+        self.cap = cap
+        next = initial
+    }
+
+    public mutating func nextDelay(using generator: inout some RandomNumberGenerator) -> Duration {
+        let base = next.wholeNanoseconds
+        next = min(cap, next * 2)
+        return .nanoseconds(Int64.random(in: base / 2...base, using: &generator))
+    }
+
+    public mutating func nextDelay() -> Duration {
+        var generator = SystemRandomNumberGenerator()
+        return nextDelay(using: &generator)
+    }
+
+    /// After a success.
+    public mutating func reset() { next = initial }
+}

@@ -1,0 +1,1 @@
+// Spool: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// Store: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,1 @@
+// Telemetry: see the layer table in CONTRIBUTING.md.
