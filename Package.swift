@@ -80,5 +80,6 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
+        tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
     ]
 )
