@@ -73,7 +73,7 @@ struct SegmentHeader: Equatable {
         writer.integer(previousChecksum)
         writer.integer(UInt64(0))
         writer.integer(Format.checksum(writer.bytes[...], seed: 0))
-        writer.bytes.append(contentsOf: repeatElement(0, count: Format.segmentHeaderBytes - writer.bytes.count))
+        writer.bytes += [UInt8](repeating: 0, count: Format.segmentHeaderBytes - writer.bytes.count)
         return writer.bytes
     }
 

@@ -17,7 +17,7 @@ enum FrameEncoder {
     static func emptyFrame(bodyBytes: Int) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Format.frameHeaderBytes + Format.padded(bodyBytes))
-        bytes.append(contentsOf: repeatElement(0, count: Format.frameHeaderBytes))
+        bytes += [UInt8](repeating: 0, count: Format.frameHeaderBytes)
         return bytes
     }
 

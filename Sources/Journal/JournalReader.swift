@@ -30,7 +30,9 @@ public final class JournalReader: @unchecked Sendable {
             let place = shared.index.withLock { index -> Place in
                 guard position < index.durable else { return .nothing }
                 if let frame = index.tail.frame(at: position) { return .memory(frame) }
-                guard let (info, at, isActive) = index.segment(holding: position) else { return .nothing }
+                guard let (info, at, isActive) = index.segment(holding: position), at < index.durable else {
+                    return .nothing
+                }
                 return .disk(info, at, isActive: isActive)
             }
             switch place {
@@ -42,6 +44,8 @@ public final class JournalReader: @unchecked Sendable {
                 return frame
             case .disk(let info, let at, let isActive):
                 position = at
+                // A segment that never got a frame: the next look goes past it.
+                if !isActive, at >= info.end { continue }
                 if let frame = try readDisk(info, isActive: isActive) { return frame }
             }
         }

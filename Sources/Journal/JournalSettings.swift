@@ -40,5 +40,7 @@ public struct JournalSettings: Hashable, Sendable {
     public init() {}
 
     /// Largest append, as the sum of its records with 4 bytes for each.
-    public var appendBytesMax: Int { segmentBytes - Format.segmentHeaderBytes - Format.frameHeaderBytes - Format.alignment }
+    public var appendBytesMax: Int {
+        segmentBytes - Format.segmentHeaderBytes - Format.frameHeaderBytes - Format.alignment
+    }
 }

@@ -40,6 +40,7 @@ final class Keeper: @unchecked Sendable {
     private let shared: JournalShared
     private let checkpointFile: SlotFile
     private var written: Checkpoint
+    private var spares = 0
     private var reserve: (any File)?
     private var reserveIsFull = false
 
@@ -80,16 +81,18 @@ final class Keeper: @unchecked Sendable {
     }
 
     private func provideSpare() {
-        let needed = shared.queue.withLock { queue in
-            queue.spare == nil && (queue.phase == .running || queue.phase == .noSpace)
-        }
-        guard needed else { return }
+        let (hasSpare, phase) = shared.queue.withLock { ($0.spare != nil, $0.phase) }
+        guard phase == .noSpace || phase == .running && !hasSpare else { return }
         do throws(FileSystemError) {
             if !reserveIsFull { try makeReserve() }
-            let spare = try SpareSegment.make(
-                directory: shared.directory, fileSystem: shared.fileSystem, settings: shared.settings)
+            if !hasSpare {
+                spares += 1
+                let spare = try SpareSegment.make(
+                    number: spares, directory: shared.directory, fileSystem: shared.fileSystem,
+                    settings: shared.settings)
+                shared.queue.withLock { $0.spare = spare }
+            }
             let reopened = shared.queue.withLock { queue in
-                queue.spare = spare
                 guard queue.phase == .noSpace else { return false }
                 queue.phase = .running
                 return true

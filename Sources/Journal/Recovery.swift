@@ -37,6 +37,8 @@ struct Recovery {
     /// `.seg` files whose header cannot be read.
     private var headless: [(name: String, base: LSN)] = []
     private var gaps: [Gap] = []
+    /// The last segment does not end with zeros.
+    private var endsBadly = false
     /// Frames of the last segment, in order; those well under the proof may be missing.
     private var lastFrames: [FramePlace] = []
 
@@ -95,9 +97,6 @@ struct Recovery {
 
     private mutating func readHeaders() throws(FileSystemError) {
         let names = try fileSystem.list(directory)
-        for name in names where name == "SPARE" || name.hasSuffix(".new") {
-            try fileSystem.remove(directory + "/" + name)
-        }
         let bases = names.compactMap { name in SegmentHeader.base(fromFileName: name).map { (name, $0) } }
         for (name, base) in bases.sorted(by: { $0.1 < $1.1 }) {
             let path = directory + "/" + name
@@ -162,6 +161,7 @@ struct Recovery {
             case .cleanEnd:
                 return
             case .bad(let offset):
+                if next == nil { endsBadly = true }
                 guard let found = try resume(&walk, after: offset, of: index, limit: limit) else { return }
                 // Empty where bytes are bad but no record is missing.
                 let missing = segments[index].end..<found.header.first
@@ -197,7 +197,9 @@ struct Recovery {
             if let limit, header.first >= limit { return nil }
             if limit == nil { report.proof = max(report.proof, header.durable) }
             // At the bad place itself stands a frame that is out of order: only a later one can go on from here.
-            if offset > bad, header.first >= segments[index].end, let frame = try walk.frame(at: offset) { return frame }
+            if offset > bad, header.first >= segments[index].end, let frame = try walk.frame(at: offset) {
+                return frame
+            }
             place = offset + Int64(Format.alignment)
         }
         return nil
@@ -331,14 +333,14 @@ struct Recovery {
     /// Copies bytes after the last good frame to a `.broken` file for people to look at. No space is no reason not to
     /// start.
     private mutating func keepTornBytes(of last: SegmentInfo, fileBytes: Int64) throws(FileSystemError) {
-        guard fileBytes > last.usedBytes else { return }
-        var torn = try fileSystem.open(last.path, .readOnly).read(
-            Int(fileBytes - last.usedBytes), at: last.usedBytes)
-        while torn.last == 0 { torn.removeLast() }
-        guard !torn.isEmpty else { return }
+        guard endsBadly else { return }
+        let rest = try fileSystem.open(last.path, .readOnly).read(Int(fileBytes - last.usedBytes), at: last.usedBytes)
+        guard let end = rest.lastIndex(where: { $0 != 0 }) else { return }
+        let torn = Array(rest[...end])
         report.tornBytes = Int64(torn.count)
         log.warning(
-            "torn tail set aside", metadata: ["segment": "\(last.path)", "bytes": "\(torn.count)", "end": "\(last.end)"])
+            "torn tail set aside",
+            metadata: ["segment": "\(last.path)", "bytes": "\(torn.count)", "end": "\(last.end)"])
         do throws(FileSystemError) {
             let name = last.path + "-\(last.usedBytes).broken"
             try fileSystem.open(name, .createOrTruncate).writeAll(torn, at: 0)
@@ -347,8 +349,12 @@ struct Recovery {
         }
     }
 
-    /// Segments that cannot be read leave the chain, and old `.broken` files go.
+    /// Segments that cannot be read leave the chain; half-made files and old `.broken` ones go.
     private mutating func setAside() throws(FileSystemError) {
+        for name in try fileSystem.list(directory)
+        where name.hasSuffix(SpareSegment.suffix) || name.hasSuffix(".new") {
+            try fileSystem.remove(directory + "/" + name)
+        }
         for (name, _) in headless {
             try fileSystem.rename(directory + "/" + name, to: directory + "/" + name + ".broken")
         }

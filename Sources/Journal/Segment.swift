@@ -140,7 +140,8 @@ struct SegmentWalk {
             return DiskFrame(header: header, body: [], offset: offset)
         }
         let body = try window.read(header.bodyBytes, at: offset + Int64(Format.frameHeaderBytes))
-        guard body.count == header.bodyBytes, Format.checksum(body, seed: self.header.salt) == header.bodyChecksum else {
+        guard body.count == header.bodyBytes, Format.checksum(body, seed: self.header.salt) == header.bodyChecksum
+        else {
             return nil
         }
         return DiskFrame(header: header, body: body, offset: offset)

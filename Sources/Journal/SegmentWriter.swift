@@ -41,8 +41,8 @@ struct SegmentWriter {
         self.previous =
             switch previous {
             case nil: (.zero, end, 0)
-            case .some(let last) where last.isEmpty:
-                (last.header.previousBase, max(end, last.header.previousEnd), last.header.previousChecksum)
+            case .some(let last) where last.isEmpty && end <= last.base:
+                (last.header.previousBase, last.header.previousEnd, last.header.previousChecksum)
             case .some(let last): (last.base, max(end, last.end), last.lastChecksum)
             }
     }
@@ -106,7 +106,7 @@ struct SegmentWriter {
     /// Starts a segment at `next`, or at `base` when a new epoch begins. Header, sync, rename, directory sync; only
     /// then may a frame be written.
     ///
-    /// - Parameter spare: an empty preallocated file named SPARE, or nil to make one now.
+    /// - Parameter spare: an empty preallocated file, or nil to make one now. After an error it is gone.
     mutating func start(spare: (any File)?, epochBase: LSN? = nil) throws(FileSystemError) -> SegmentInfo {
         precondition(active == nil)
         let base = epochBase ?? next
@@ -121,9 +121,15 @@ struct SegmentWriter {
             file = try fileSystem.open(path + ".new", .createOrTruncate)
             try file.allocate(Int64(settings.segmentBytes))
         }
-        try file.writeAll(header.encoded(), at: 0)
-        try file.syncData()
-        try fileSystem.rename(file.path, to: path)
+        do throws(FileSystemError) {
+            try file.writeAll(header.encoded(), at: 0)
+            try file.syncData()
+            try fileSystem.rename(file.path, to: path)
+        } catch {
+            // Its space is worth more than its name; where that fails too, the next start removes it.
+            do throws(FileSystemError) { try fileSystem.remove(file.path) } catch {}
+            throw error
+        }
         try fileSystem.syncDirectory(directory)
         let info = SegmentInfo(
             header: header, path: path, end: base, usedBytes: Int64(Format.segmentHeaderBytes),
@@ -138,14 +144,26 @@ struct SegmentWriter {
 
 /// An empty segment file, ready to be named.
 enum SpareSegment {
-    static let name = "SPARE"
+    static let suffix = ".spare"
     private static let chunkBytes = 1 << 20
     private static let chunksPerSync = 8
 
+    /// - Parameter number: never used before by this process: the writer may be renaming the last one right now.
     static func make(
-        directory: String, fileSystem: any FileSystem, settings: JournalSettings
+        number: Int, directory: String, fileSystem: any FileSystem, settings: JournalSettings
     ) throws(FileSystemError) -> any File {
-        let file = try fileSystem.open(directory + "/" + name, .createOrTruncate)
+        let file = try fileSystem.open("\(directory)/\(number)\(suffix)", .createOrTruncate)
+        do throws(FileSystemError) {
+            try fill(file, settings)
+        } catch {
+            // The space that was there is worth more than a file that cannot be used.
+            do throws(FileSystemError) { try fileSystem.remove(file.path) } catch {}
+            throw error
+        }
+        return file
+    }
+
+    private static func fill(_ file: any File, _ settings: JournalSettings) throws(FileSystemError) {
         try file.allocate(Int64(settings.segmentBytes))
         if settings.zeroFill {
             let zeros = [UInt8](repeating: 0, count: min(chunkBytes, settings.segmentBytes))
@@ -159,6 +177,5 @@ enum SpareSegment {
             }
         }
         try file.syncData()
-        return file
     }
 }

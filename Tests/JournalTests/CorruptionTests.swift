@@ -115,13 +115,13 @@ import Testing
         for request in 0..<60 { #expect(harness.append(scriptedRecords(request)).value != nil) }
         let records = try harness.read()
         let first = try #require(disk.paths.first { $0.hasSuffix(".seg") })
-        disk.overwrite(first) { $0[Format.segmentHeaderBytes + 60] ^= 1 }
+        disk.overwrite(first) { $0[Format.segmentHeaderBytes + Format.frameHeaderBytes + 2] ^= 1 }
         let reader = harness.journal.reader(from: .zero)
         var lost: [Range<LSN>] = []
-        do {
+        do throws(JournalError) {
             _ = try reader.next()
-        } catch JournalError.corruption(let ranges, _) {
-            lost = ranges
+        } catch {
+            if case .corruption(let ranges, _) = error { lost = ranges }
         }
         #expect(lost.count == 1)
         #expect(lost.first?.lowerBound == records[0].lsn)

@@ -123,7 +123,9 @@ import Testing
                 let disk = FakeFileSystem()
                 let harness = try JournalHarness(disk)
                 var accepted: [String] = []
-                for request in 0..<3 where harness.append(["a\(request)"]).value != nil { accepted.append("a\(request)") }
+                for request in 0..<3 where harness.append(["a\(request)"]).value != nil {
+                    accepted.append("a\(request)")
+                }
                 if shortFirst { disk.inject(.shortWrite, atCall: call) }
                 disk.inject(.error(ENOSPC), atCall: call + (shortFirst ? 1 : 0))
                 for request in 0..<6 {
@@ -269,4 +271,3 @@ import Testing
         next.close()
     }
 }
-

@@ -119,7 +119,7 @@ public final class FakeFileSystem: FileSystem {
     /// The power goes: what was not synced is treated as `loss` says.
     public func withoutPower(_ loss: PowerLoss, seed: UInt64 = 1) -> FakeFileSystem {
         let next = killed()
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let keeps: () -> Bool = {
             switch loss {
             case .losesEverythingUnsynced: false
@@ -285,11 +285,16 @@ extension FakeFileSystem.Node.Change {
         switch self {
         case .resize(let length):
             if length < bytes.count { bytes.removeLast(bytes.count - length) }
-            if length > bytes.count { bytes.append(contentsOf: repeatElement(0, count: length - bytes.count)) }
+            if length > bytes.count { bytes += [UInt8](repeating: 0, count: length - bytes.count) }
         case .write(let offset, let new):
             let end = offset + new.count
-            if end > bytes.count { bytes.append(contentsOf: repeatElement(0, count: end - bytes.count)) }
-            bytes.replaceSubrange(offset..<end, with: new)
+            if end > bytes.count { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
+            // (Element by element is slow in a debug build.)
+            bytes.withUnsafeMutableBytes { target in
+                new.withUnsafeBytes {
+                    target.baseAddress!.advanced(by: offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+                }
+            }
         }
     }
 }
@@ -311,7 +316,11 @@ private final class FakeFile: File {
         node.content.withLock { content in
             let start = min(Int(offset), content.current.count)
             let count = min(buffer.count, content.current.count - start)
-            buffer.copyBytes(from: content.current[start..<start + count])
+            content.current.withUnsafeBytes { source in
+                if count > 0 {
+                    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
+                }
+            }
             return count
         }
     }
@@ -325,7 +334,12 @@ private final class FakeFile: File {
         if case .shortWrite = fault { count = max(1, count / 2) }
         let size = node.content.withLock { $0.current.count }
         try owner.reserve(Int(offset) + count - size, call: "pwrite", path: path)
-        apply(.write(offset: Int(offset), bytes: Array(bytes[..<count])))
+        // SAFETY: all `count` bytes are copied.
+        let copy = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
+            UnsafeMutableRawPointer(target.baseAddress!).copyMemory(from: bytes.baseAddress!, byteCount: count)
+            initialized = count
+        }
+        apply(.write(offset: Int(offset), bytes: copy))
         return count
     }
 
@@ -375,20 +389,5 @@ private final class FakeFile: File {
             change.apply(to: &content.current)
             content.pending.append(change)
         }
-    }
-}
-
-/// A seeded generator for tests (SplitMix64, Steele, Lea and Flood, OOPSLA 2014).
-public struct SplitMix: RandomNumberGenerator, Sendable {
-    private var state: UInt64
-
-    public init(seed: UInt64) { state = seed }
-
-    public mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
     }
 }
