@@ -25,6 +25,9 @@ public struct JournalRecords: Sendable {
     public private(set) var count = 0
     private var lengthAt = 0
 
+    /// Added to each record.
+    public static let overheadBytes = Format.recordLengthBytes
+
     public init(capacity: Int) { writer = ByteWriter(capacity: capacity) }
 
     /// Bytes so far, which the journal writes as they are.

@@ -98,6 +98,8 @@ final class CommitLoop: @unchecked Sendable {
             answer(first: first, synced: true)
         case .interval(let interval):
             if syncDue == nil { syncDue = shared.clock.now() + interval }
+            let written = writer.next
+            shared.index.withLock { $0.written = written }
             answer(first: first, synced: false)
             if let due = syncDue, due <= shared.clock.now() { syncUnsynced() }
         }
@@ -156,7 +158,7 @@ final class CommitLoop: @unchecked Sendable {
             index.durable = durable
             if let info, index.hasActive { index.segments[index.segments.count - 1] = info }
         }
-        if let last = frames.last { shared.hooks.published(last.end, tag) }
+        if let first = frames.first, let last = frames.last { shared.hooks.published(first.first..<last.end, tag) }
     }
 
     /// The policy `interval`: what was answered before is synced now.

@@ -126,7 +126,8 @@ public final class Journal: Sendable {
         settings = parts.settings
         directoryLock = parts.lock
         let index = JournalIndex(
-            segments: parts.segments, tail: MemoryTail(bytesMax: parts.settings.tailBytesMax), durable: opened.end)
+            segments: parts.segments, tail: MemoryTail(bytesMax: parts.settings.tailBytesMax), durable: opened.end,
+            written: opened.end)
         shared = JournalShared(
             directory: parts.directory, settings: parts.settings, fileSystem: parts.fileSystem, clock: parts.clock,
             log: parts.log, index: index, meta: parts.meta, hooks: hooks)
@@ -162,6 +163,7 @@ public final class Journal: Sendable {
                 index.segments.append(info)
                 index.hasActive = true
                 index.durable = writer.durable
+                index.written = writer.durable
                 return replaced
             }
             if let replaced { try shared.fileSystem.remove(replaced.path) }
@@ -200,6 +202,9 @@ public final class Journal: Sendable {
 
     /// End of what is synced. Any thread.
     public var durable: LSN { shared.index.withLock { $0.durable } }
+
+    /// End of what is written: past `durable` only under the policy `interval`. Any thread.
+    public var written: LSN { shared.index.withLock { max($0.written, $0.durable) } }
 
     /// Bytes of frames on disk. Any thread.
     public var usedBytes: Int64 { shared.index.withLock { $0.usedBytes } }

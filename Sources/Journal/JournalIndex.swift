@@ -8,6 +8,8 @@ struct JournalIndex {
     var tail: MemoryTail
     /// End of the contiguous synced prefix: nothing at or past it is shown.
     var durable: LSN
+    /// End of what was written: past `durable` only under the policy `interval`.
+    var written: LSN
     /// The last segment takes frames.
     var hasActive = false
 
