@@ -80,5 +80,6 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
     ]
 )
