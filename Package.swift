@@ -81,5 +81,6 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
+        tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
     ]
 )
