@@ -82,5 +82,7 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
+        tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
+        tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, coreMetrics]),
     ]
 )
