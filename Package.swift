@@ -82,6 +82,7 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
+        tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, coreMetrics]),
     ]

@@ -78,7 +78,8 @@ public:
         const uint32_t flags = document.escaped() ? POSTRIDER_JSON_ESCAPED : 0;
         begin_value();
         if (!check_text()) return false;
-        if (!append(POSTRIDER_JSON_STRING | flags, document.string_start() - 1, document.string_end() + 1)) return false;
+        const uint32_t start = document.string_start() - 1, end = document.string_end() + 1;
+        if (!append(POSTRIDER_JSON_STRING | flags, start, end)) return false;
         end_value();
         return true;
     }
