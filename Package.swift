@@ -81,5 +81,9 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
+        tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
+        tests("TidyTests", ["Primitives"]),
+        tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
+        tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
     ]
 )

@@ -47,8 +47,8 @@ public final class WorkerThread: @unchecked Sendable {
     }
 }
 
-/// Best effort: a name is for people who look at the process. (glibc declares `pthread_setname_np` for GNU sources only,
-/// which Swift's module map is not.)
+/// Best effort: a name is for people who look at the process. (glibc declares `pthread_setname_np` for GNU sources
+/// only, which Swift's module map is not.)
 private func nameThisThread(_ name: String) {
     let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return }

@@ -1,1 +1,0 @@
-// JSON: see the layer table in CONTRIBUTING.md.

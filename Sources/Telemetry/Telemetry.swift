@@ -1,1 +1,0 @@
-// Telemetry: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,100 @@
+import Glibc
+import Logging
+import Primitives
+import Telemetry
+import TestSupport
+import Testing
+
+private final class RecordingSink: LogSink {
+    private let written = Lock<[[UInt8]]>([])
+
+    func write(_ line: [UInt8]) { written.withLock { $0.append(line) } }
+    var lines: [String] { written.withLock { $0.map { String(decoding: $0, as: UTF8.self) } } }
+}
+
+private struct Broken: Error, CustomStringConvertible {
+    var description: String { "disk on fire" }
+}
+
+@Suite struct LogTests {
+    private let sink = RecordingSink()
+
+    private func logger(_ format: LogFormat, level: Logger.Level = .info) -> Logger {
+        Logger(label: "journal") { label in
+            StderrLogHandler(label: label, level: level, format: format, sink: sink, clock: ManualClock())
+        }
+    }
+
+    /// Of the manual clock's beginning.
+    private let time = "2026-09-21T14:13:20.000Z"
+
+    @Test func people_GetOneLine_WithMetadataBehindTheMessage() {
+        logger(.people).warning(
+            "sync was slow", metadata: ["duration_ms": "1200", "path": "/a b", "list": ["x", "1"]])
+        #expect(
+            sink.lines == [
+                "\(time) warning journal: sync was slow duration_ms=1200 list=[\"x\",\"1\"] path=\"/a b\"\n"
+            ])
+    }
+
+    @Test func machines_GetOneObjectALine() {
+        logger(.json).error(
+            "sync \"failed\"", metadata: ["lsn": .stringConvertible(42), "in": ["a": "1", "b": ["c"]]])
+        logger(.json).info("plain")
+        #expect(
+            sink.lines == [
+                "{\"time\":\"\(time)\",\"level\":\"error\",\"label\":\"journal\",\"message\":\"sync \\\"failed\\\"\","
+                    + "\"metadata\":{\"in\":{\"a\":\"1\",\"b\":[\"c\"]},\"lsn\":\"42\"}}\n",
+                "{\"time\":\"\(time)\",\"level\":\"info\",\"label\":\"journal\",\"message\":\"plain\"}\n",
+            ])
+    }
+
+    @Test(arguments: LogFormat.allCases) func clientBytes_CannotStartALineOrReachTheTerminal(format: LogFormat) {
+        let evil = "x\n2026 info journal: forged\r\u{1b}[2J\u{0}\u{9b}31m\u{2028}"
+        logger(format).info("\(evil)", metadata: ["topic": .string(evil), "\(evil)": "v"])
+        let line = sink.lines[0]
+        #expect(sink.lines.count == 1)
+        #expect(line.unicodeScalars.filter { $0.value < 0x20 || (0x7f...0x9f).contains($0.value) } == ["\n"])
+        #expect(line.hasSuffix("\n"))
+        #expect(line.contains("\\u001b"))
+    }
+
+    @Test(arguments: LogFormat.allCases) func longValues_AreCut(format: LogFormat) {
+        logger(format).info("m", metadata: ["body": .string(String(repeating: "é", count: 100_000))])
+        #expect(sink.lines[0].utf8.count < 2_500)
+        #expect(sink.lines[0].contains("…"))
+    }
+
+    @Test func level_ComesFromTheSettings() {
+        var logger = logger(.people, level: .warning)
+        logger.info("quiet")
+        #expect(sink.lines.isEmpty)
+        logger.logLevel = .debug
+        logger.debug("loud")
+        #expect(sink.lines.count == 1)
+    }
+
+    @Test func metadata_OfTheCallWinsOverTheLoggers() {
+        var logger = logger(.people)
+        logger[metadataKey: "lane"] = "1"
+        logger[metadataKey: "spool"] = "s"
+        logger.info("m", metadata: ["lane": "2"])
+        #expect(sink.lines == ["\(time) info journal: m lane=2 spool=s\n"])
+    }
+
+    @Test func error_OfTheEventIsShown() {
+        logger(.people).error("cannot go on", error: Broken())
+        #expect(sink.lines == ["\(time) error journal: cannot go on error=\"disk on fire\"\n"])
+    }
+
+    @Test(
+        arguments: [
+            (0, "1970-01-01T00:00:00.000Z"), (951_782_400_123, "2000-02-29T00:00:00.123Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"), (-1, "1969-12-31T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"), (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"), (Int64.max, "9999-12-31T23:59:59.999Z"),
+        ] as [(Int64, String)])
+    func rfc3339_IsRightAtTheEdgesOfTheCalendar(milliseconds: Int64, expected: String) {
+        #expect(rfc3339(milliseconds: milliseconds) == expected)
+    }
+}
