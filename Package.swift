@@ -80,5 +80,8 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        tests("StoreTests", ["Store", "Primitives"]),
+        tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
+        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
     ]
 )
