@@ -85,5 +85,8 @@ let package = Package(
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
+        tests("StoreTests", ["Store", "Primitives"]),
+        tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
+        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
     ]
 )
