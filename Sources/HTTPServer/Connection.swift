@@ -27,7 +27,6 @@ final class Connection: @unchecked Sendable {
 
     /// The request line came; `targetBytes` long is its target.
     func begin(targetBytes: Int) {
-        upload = Upload()
         upload.targetBytes = targetBytes
         let now = core.clock.now()
         exchange.withLock { $0.begin(now: now) }
@@ -90,20 +89,20 @@ final class Connection: @unchecked Sendable {
     private func send(_ response: HTTPResponse, closes: Bool = false) -> MHD_Result {
         core.bodyMemory.release(upload.takeCharge())
         var response = response
-        let reserved = exchange.withLock { $0.reservedBytes }
-        var extra = response.body.count - reserved
-        if extra > 0 {
-            if response.body.count <= core.settings.unreservedResponseBytesMax {
-                core.responseMemory.chargeAlways(extra)
-            } else if !core.responseMemory.charge(extra) {
-                let problem = ServerProblem(.overloaded, "no memory for the response", reachedHandler: true)
-                response = core.response(to: problem)
-                extra = 0
-            }
-        } else {
-            core.responseMemory.release(-extra)
+        let wanted = response.body.count
+        let reserved = exchange.withLock { exchange in
+            defer { exchange.reservedBytes = wanted }
+            return exchange.reservedBytes
         }
-        exchange.withLock { $0.reservedBytes = reserved + extra }
+        if wanted <= reserved {
+            core.responseMemory.release(reserved - wanted)
+        } else if wanted <= core.settings.unreservedResponseBytesMax {
+            core.responseMemory.chargeAlways(wanted - reserved)
+        } else if !core.responseMemory.charge(wanted - reserved) {
+            exchange.withLock { $0.reservedBytes = reserved }
+            let problem = ServerProblem(.overloaded, "no memory for the response", reachedHandler: true)
+            response = core.response(to: problem)
+        }
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes || core.isDraining) else {
             return postrider_mhd_no
@@ -226,14 +225,13 @@ final class Connection: @unchecked Sendable {
 
     // MARK: For sweep and stop
 
-    /// Acts on what is overdue. - Returns: the generation, when the request is parked and its client is to be looked
-    /// after.
+    /// Acts on what is overdue. - Returns: the generation, when the client is to be looked after.
     func sweep(now: MonotonicInstant) -> UInt64? {
-        let (overdue, generation, parked) = exchange.withLock {
-            ($0.overdue(now: now, core.settings), $0.generation, $0.isParkedAndSuspended)
+        let (overdue, generation, watched) = exchange.withLock {
+            ($0.overdue(now: now, core.settings), $0.generation, $0.isWatched(now: now, core.settings))
         }
         switch overdue {
-        case nil: return parked ? generation : nil
+        case nil: return watched ? generation : nil
         case .answer:
             let problem = ServerProblem(
                 .deadlineExceeded, "the request was not answered in time", reachedHandler: true)
@@ -245,6 +243,19 @@ final class Connection: @unchecked Sendable {
         case .close: cut(generation) { _ in }
         }
         return nil
+    }
+
+    /// The peer has closed its side. A parked request is dropped. A connection that waits for more of a request is
+    /// ended, unless bytes are still to be read: libmicrohttpd 0.9.75 misses an end of the stream that arrived together
+    /// with the last bytes, and would keep the connection until it is idle for too long.
+    func clientLeft(_ generation: UInt64) {
+        drop(generation)
+        exchange.withLock { exchange in
+            guard exchange.generation == generation, exchange.awaitsClient else { return }
+            var byte: UInt8 = 0
+            guard recv(descriptor, &byte, 1, postrider_msg_peek | postrider_msg_dontwait) == 0 else { return }
+            shutdown(descriptor, Int32(SHUT_RDWR))
+        }
     }
 
     /// Ends the connection from outside the event loop, which sees the end of the stream and closes. Under the lock,

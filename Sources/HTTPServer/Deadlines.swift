@@ -1,3 +1,4 @@
+import CMicrohttpd
 import Glibc
 import Primitives
 
@@ -31,6 +32,19 @@ extension Exchange {
         }
     }
 
+    /// It is for the client to go on.
+    var awaitsClient: Bool {
+        switch phase {
+        case .idle, .receiving: true
+        case .handling, .suspended, .answered, .dropped, .sending, .closed: false
+        }
+    }
+
+    /// Whether the sweep looks if the client is there. What began just now is left to the event loop.
+    func isWatched(now: MonotonicInstant, _ settings: HTTPServerSettings) -> Bool {
+        isParkedAndSuspended || awaitsClient && now > since + settings.sweepInterval
+    }
+
     var isQuiet: Bool {
         switch phase {
         case .idle, .closed: true
@@ -48,4 +62,4 @@ extension Exchange {
     }
 }
 
-private let rawFlags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+private let rawFlags = postrider_msg_dontwait | postrider_msg_nosignal

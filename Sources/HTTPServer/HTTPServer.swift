@@ -47,6 +47,23 @@ public final class HTTPServer: Sendable {
         sweep = Sweep(core)
     }
 
+    /// What the server holds at this moment; the same numbers are gauges.
+    public struct Usage: Hashable, Sendable {
+        public var connections: Int
+        public var parked: Int
+        public var bodyBytes: Int
+        public var responseBytes: Int
+
+        public init(connections: Int, parked: Int, bodyBytes: Int, responseBytes: Int) {
+            self.connections = connections
+            self.parked = parked
+            self.bodyBytes = bodyBytes
+            self.responseBytes = responseBytes
+        }
+    }
+
+    public var usage: Usage { core.usage }
+
     /// Stops accepting; each response from now closes its connection. Requests are served as before.
     public func quiesce() {
         core.drain()

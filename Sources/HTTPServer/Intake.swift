@@ -53,6 +53,7 @@ extension Connection {
             let match = try core.router.match(Self.path(url), upload.method)
             let route = core.router.routes[match.route]
             upload.match = match
+            upload.route = route.pattern
             upload.bodyBytesMax = min(route.bodyBytesMax, core.settings.bodyBytesMax)
             if let length = framing.contentLength, length > upload.bodyBytesMax {
                 return Upload.tooLarge(upload.bodyBytesMax, route: route.pattern)
@@ -66,8 +67,7 @@ extension Connection {
     private func receiveBody(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
         switch upload.stage {
         case .collecting:
-            let route = upload.match.map { core.router.routes[$0.route].pattern }
-            if let problem = upload.append(bytes, core.bodyMemory, route: route) {
+            if let problem = upload.append(bytes, core.bodyMemory) {
                 upload.discard(problem, core.bodyMemory)
             }
         case .discarding(let problem):

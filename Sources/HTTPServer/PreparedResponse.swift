@@ -19,11 +19,17 @@ struct PreparedResponse: ~Copyable {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: RequestID.bytesMax) { buffer in
             _ = id.write(into: buffer)
             buffer.withMemoryRebound(to: CChar.self) { text in
-                _ = MHD_add_response_header(response, RequestID.header, text.baseAddress)
+                _ = MHD_add_response_header(response, Self.requestID, text.baseAddress)
             }
         }
-        if let contentType = content.contentType { add(HTTPHeader("Content-Type", contentType), core) }
-        for header in core.settings.commonHeaders { _ = MHD_add_response_header(response, header.name, header.value) }
+        if let contentType = content.contentType { add(Self.contentType, contentType, core) }
+        for header in core.commonHeaders {
+            header.name.withUnsafeBufferPointer { name in
+                header.value.withUnsafeBufferPointer { value in
+                    _ = MHD_add_response_header(response, name.baseAddress, value.baseAddress)
+                }
+            }
+        }
         for header in content.headers { add(header, core) }
         if closes { _ = MHD_add_response_header(response, "Connection", "close") }
     }
@@ -38,12 +44,24 @@ struct PreparedResponse: ~Copyable {
             core.metrics.unsafeHeaders.increment()
             return
         }
-        if HTTPHeader.needsCleaning(header.value) {
+        header.name.withCString { add($0, header.value, core) }
+    }
+
+    private func add(_ name: UnsafePointer<CChar>, _ value: String, _ core: ServerCore) {
+        if HTTPHeader.needsCleaning(value) {
             core.metrics.unsafeHeaders.increment()
-            _ = MHD_add_response_header(response, header.name, HTTPHeader.cleaned(header.value))
+            HTTPHeader.cleaned(value).withCString { _ = MHD_add_response_header(response, name, $0) }
         } else {
-            _ = MHD_add_response_header(response, header.name, header.value)
+            // (As an argument a String would be copied into an array first.)
+            value.withCString { _ = MHD_add_response_header(response, name, $0) }
         }
+    }
+
+    private static var contentType: UnsafePointer<CChar> { pointer("Content-Type") }
+    private static var requestID: UnsafePointer<CChar> { pointer("Postrider-Request-Id") }
+
+    private static func pointer(_ text: StaticString) -> UnsafePointer<CChar> {
+        UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self)
     }
 
     private final class Body: Sendable {

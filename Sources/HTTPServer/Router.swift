@@ -6,31 +6,31 @@ public struct Router: Sendable {
     /// As given, for tests that hold a contract against the table.
     public let routes: [Route]
     private let names: [[String]]
-    private let root: Node
+    /// A trie of segments; the root is the first. Nodes name each other by index, so that matching copies none.
+    private let nodes: [Node]
 
-    /// A trie of segments. Value semantics while it is built, never changed after.
     private struct Node: Sendable {
-        var literals: [(name: String, node: Node)] = []
-        /// At most one: the node behind a `{name}`.
-        var captured: [Node] = []
+        var literals: [(name: [UInt8], node: Int)] = []
+        /// The node behind a `{name}`.
+        var captured: Int?
         var methods: [(method: HTTPMethod, route: Int)] = []
     }
 
     /// - Throws: `RouteTableError` for a malformed pattern, a HEAD route, or two routes for the same requests.
     public init(_ routes: [Route]) throws(RouteTableError) {
         self.routes = routes
-        var root = Node()
+        var nodes = [Node()]
         var names: [[String]] = []
         for (index, route) in routes.enumerated() {
             let segments = try Self.segments(of: route)
-            try Self.insert(route, index, segments[...], into: &root)
+            try Self.insert(route, index, segments, into: &nodes)
             let captures = segments.compactMap(\.captured)
             guard Set(captures).count == captures.count else {
                 throw RouteTableError(description: "\(route.pattern): a name appears twice")
             }
             names.append(captures)
         }
-        self.root = root
+        self.nodes = nodes
         self.names = names
     }
 
@@ -64,28 +64,25 @@ public struct Router: Sendable {
     }
 
     private static func insert(
-        _ route: Route, _ index: Int, _ rest: ArraySlice<Segment>, into node: inout Node
+        _ route: Route, _ index: Int, _ segments: [Segment], into nodes: inout [Node]
     ) throws(RouteTableError) {
-        guard let segment = rest.first else {
-            guard !node.methods.contains(where: { $0.method == route.method }) else {
-                throw RouteTableError(description: "\(route.method.rawValue) \(route.pattern): there already")
-            }
-            node.methods.append((route.method, index))
-            return
-        }
-        if let literal = segment.literal {
-            let at: Int
-            if let found = node.literals.firstIndex(where: { $0.name == literal }) {
-                at = found
+        var at = 0
+        for segment in segments {
+            let next: Int
+            if let literal = segment.literal.map({ Array($0.utf8) }) {
+                next = nodes[at].literals.first { $0.name == literal }?.node ?? nodes.count
+                if next == nodes.count { nodes[at].literals.append((literal, next)) }
             } else {
-                at = node.literals.count
-                node.literals.append((literal, Node()))
+                next = nodes[at].captured ?? nodes.count
+                nodes[at].captured = next
             }
-            try insert(route, index, rest.dropFirst(), into: &node.literals[at].node)
-        } else {
-            if node.captured.isEmpty { node.captured.append(Node()) }
-            try insert(route, index, rest.dropFirst(), into: &node.captured[0])
+            if next == nodes.count { nodes.append(Node()) }
+            at = next
         }
+        guard !nodes[at].methods.contains(where: { $0.method == route.method }) else {
+            throw RouteTableError(description: "\(route.method.rawValue) \(route.pattern): there already")
+        }
+        nodes[at].methods.append((route.method, index))
     }
 
     struct Match {
@@ -101,14 +98,14 @@ public struct Router: Sendable {
             throw ServerProblem(.malformedPath, "the path does not begin with a slash")
         }
         var captures: [String] = []
-        guard let node = try find(in: root, path, from: 1, depth: 0, &captures) else {
+        guard let node = try find(in: 0, path, from: 1, depth: 0, &captures) else {
             throw ServerProblem(.notFound, "no such resource")
         }
         let wanted = method == .head ? .get : method
-        guard let found = node.methods.first(where: { $0.method == wanted }) else {
-            throw ServerProblem(.methodNotAllowed, "the resource has other methods", allow: Self.allow(node))
+        for found in nodes[node].methods where found.method == wanted {
+            return Match(route: found.route, captures: captures)
         }
-        return Match(route: found.route, captures: captures)
+        throw ServerProblem(.methodNotAllowed, "the resource has other methods", allow: Self.allow(nodes[node]))
     }
 
     /// The names that belong to a match's captures.
@@ -117,30 +114,35 @@ public struct Router: Sendable {
     /// Literals first; where they lead nowhere, the captured branch. Each branch is visited at most once a depth, and
     /// depth is bounded by the table.
     private func find(
-        in node: borrowing Node, _ path: UnsafeBufferPointer<UInt8>, from start: Int, depth: Int,
-        _ captures: inout [String]
-    ) throws(ServerProblem) -> Node? {
+        in node: Int, _ path: UnsafeBufferPointer<UInt8>, from start: Int, depth: Int, _ captures: inout [String]
+    ) throws(ServerProblem) -> Int? {
         guard depth < Self.segmentsMax else { return nil }
         var end = start
-        while end < path.count, path[end] != UInt8(ascii: "/") { end += 1 }
+        var plain = true
+        while end < path.count, path[end] != UInt8(ascii: "/") {
+            if path[end] == UInt8(ascii: "%") { plain = false }
+            end += 1
+        }
         let raw = UnsafeBufferPointer(rebasing: path[start..<end])
-        let text = try PercentDecoding.segment(raw)
+        // An escape may stand for an ordinary letter of a literal; without one the bytes are compared as they are.
+        let decoded = plain ? nil : Array(try PercentDecoding.segment(raw).utf8)
         let isLast = end == path.count
         let count = captures.count
-        for literal in node.literals where literal.name == text {
+        for index in nodes[node].literals.indices {
+            let matches = decoded.map { $0 == nodes[node].literals[index].name }
+            guard matches ?? raw.elementsEqual(nodes[node].literals[index].name) else { continue }
+            let next = nodes[node].literals[index].node
             if isLast {
-                if literal.node.methods.isEmpty { break }
-                return literal.node
+                if nodes[next].methods.isEmpty { break }
+                return next
             }
-            if let found = try find(in: literal.node, path, from: end + 1, depth: depth + 1, &captures) {
-                return found
-            }
+            if let found = try find(in: next, path, from: end + 1, depth: depth + 1, &captures) { return found }
             captures.removeSubrange(count...)
         }
-        guard let captured = node.captured.first, !text.isEmpty else { return nil }
-        captures.append(text)
-        if isLast { return captured.methods.isEmpty ? nil : captured }
-        return try find(in: captured, path, from: end + 1, depth: depth + 1, &captures)
+        guard let next = nodes[node].captured, !raw.isEmpty else { return nil }
+        captures.append(try PercentDecoding.segment(raw))
+        if isLast { return nodes[next].methods.isEmpty ? nil : next }
+        return try find(in: next, path, from: end + 1, depth: depth + 1, &captures)
     }
 
     private static func allow(_ node: Node) -> String {

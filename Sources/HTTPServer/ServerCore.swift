@@ -14,6 +14,8 @@ final class ServerCore: Sendable {
     let bodyMemory: MemoryBudget
     let responseMemory: MemoryBudget
     let requestPrefix = UInt32.random(in: .min ... .max)
+    /// Of the settings, as C strings.
+    let commonHeaders: [(name: [CChar], value: [CChar])]
     /// libmicrohttpd before 1.0 needs and allows it (see `RequestFraming`).
     let checksLayout: Bool
 
@@ -38,6 +40,7 @@ final class ServerCore: Sendable {
         self.problems = problems
         bodyMemory = MemoryBudget(bytesMax: settings.bodyMemoryMax)
         responseMemory = MemoryBudget(bytesMax: settings.responseMemoryMax)
+        commonHeaders = settings.commonHeaders.map { (Array($0.name.utf8CString), Array($0.value.utf8CString)) }
         checksLayout = MHD_get_version().map { $0[0] == CChar(bitPattern: UInt8(ascii: "0")) } ?? false
     }
 
@@ -87,7 +90,11 @@ final class ServerCore: Sendable {
         if let timer = parking.timer { timers.cancel(timer) }
     }
 
-    var parkedCount: Int { parked.load(ordering: .relaxed) }
+    var usage: HTTPServer.Usage {
+        HTTPServer.Usage(
+            connections: connections.withLock { $0.count }, parked: parked.load(ordering: .relaxed),
+            bodyBytes: bodyMemory.usedBytes, responseBytes: responseMemory.usedBytes)
+    }
 
     // MARK: Stopping, in this order; no way back
 

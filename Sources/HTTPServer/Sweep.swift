@@ -3,7 +3,7 @@ import Glibc
 import Metrics
 import Primitives
 
-/// Looks at every connection once an interval: overdue requests, clients of parked requests that left, gauges. A few
+/// Looks at every connection once an interval: overdue requests, clients that left, gauges. A few
 /// microseconds for each thousand connections, off the event loops.
 final class Sweep: Sendable {
     private let stopping = Monitor(false)
@@ -30,15 +30,15 @@ final class Sweep: Sendable {
 
     private static func sweep(_ core: ServerCore) {
         let now = core.clock.now()
-        var parked: [(connection: Connection, generation: UInt64)] = []
+        var watched: [(connection: Connection, generation: UInt64)] = []
         for connection in core.liveConnections {
-            if let generation = connection.sweep(now: now) { parked.append((connection, generation)) }
+            if let generation = connection.sweep(now: now) { watched.append((connection, generation)) }
         }
-        // A descriptor may be closed and used again meanwhile; then the generation has moved and `drop` does nothing.
-        var entries = parked.map { pollfd(fd: $0.connection.descriptor, events: postrider_poll_rdhup, revents: 0) }
+        // A descriptor may be closed and used again meanwhile; then the generation has moved, and nothing is done.
+        var entries = watched.map { pollfd(fd: $0.connection.descriptor, events: postrider_poll_rdhup, revents: 0) }
         guard !entries.isEmpty, poll(&entries, nfds_t(entries.count), 0) > 0 else { return }
-        for (entry, waiting) in zip(entries, parked) where entry.revents & clientGoneEvents != 0 {
-            waiting.connection.drop(waiting.generation)
+        for (entry, waiting) in zip(entries, watched) where entry.revents & clientGoneEvents != 0 {
+            waiting.connection.clientLeft(waiting.generation)
         }
     }
 
@@ -46,9 +46,10 @@ final class Sweep: Sendable {
         let count = core.requestCount
         core.metrics.requests.increment(by: Int64(count - counted))
         counted = count
-        core.metrics.connections.record(core.liveConnections.count)
-        core.metrics.parked.record(core.parkedCount)
-        core.metrics.bodyBytes.record(core.bodyMemory.usedBytes)
-        core.metrics.responseBytes.record(core.responseMemory.usedBytes)
+        let usage = core.usage
+        core.metrics.connections.record(usage.connections)
+        core.metrics.parked.record(usage.parked)
+        core.metrics.bodyBytes.record(usage.bodyBytes)
+        core.metrics.responseBytes.record(usage.responseBytes)
     }
 }

@@ -25,12 +25,14 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
+    /// Its pattern.
+    var route: String?
     private(set) var receivedBytes = 0
     private var body: [UInt8] = []
     private var chargedBytes = 0
 
     /// Takes `bytes`; memory is charged before it is allocated. - Returns: why not, when they do not fit.
-    mutating func append(_ bytes: UnsafeRawBufferPointer, _ budget: MemoryBudget, route: String?) -> ServerProblem? {
+    mutating func append(_ bytes: UnsafeRawBufferPointer, _ budget: MemoryBudget) -> ServerProblem? {
         receivedBytes += bytes.count
         guard receivedBytes <= bodyBytesMax else { return Self.tooLarge(bodyBytesMax, route: route) }
         if receivedBytes > chargedBytes {
