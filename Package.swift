@@ -80,5 +80,6 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]
 )

@@ -103,7 +103,7 @@ final class ConsumerRunner: Sendable {
             let now = context.clock.now()
             let result = try event(&guarded, now)
             guarded.state.settle(now)
-            arm(&guarded)
+            arm(&guarded, now)
             return (result, guarded.state.takeEffects())
         }
         for effect in effects { perform(effect) }
@@ -111,8 +111,8 @@ final class ConsumerRunner: Sendable {
     }
 
     /// A timer that is early finds nothing to do and arms the next, so only an earlier deadline replaces it.
-    private func arm(_ guarded: inout Guarded) {
-        guard let next = guarded.state.nextDeadline else { return }
+    private func arm(_ guarded: inout Guarded, _ now: MonotonicInstant) {
+        guard let next = guarded.state.nextDeadline(after: now) else { return }
         if let timer = guarded.timer {
             if timer.deadline <= next { return }
             context.timers.cancel(timer.token)

@@ -107,11 +107,12 @@ struct ConsumerState: Sendable {
         }
     }
 
-    /// When `settle` has something to do without any other event.
-    var nextDeadline: MonotonicInstant? {
+    /// When `settle` has something to do without any other event. What was due at `now` is done, or waits for an event
+    /// (a claim, a slot, a commit): a timer for it would fire for ever.
+    func nextDeadline(after now: MonotonicInstant) -> MonotonicInstant? {
         var next: MonotonicInstant?
         func consider(_ instant: MonotonicInstant?) {
-            if let instant, next.map({ instant < $0 }) ?? true { next = instant }
+            if let instant, instant > now, next.map({ instant < $0 }) ?? true { next = instant }
         }
         for poll in polls { consider(poll.deadline) }
         if calls.isEmpty { for answer in answers.values { consider(answer.deadline) } }
