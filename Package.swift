@@ -89,5 +89,6 @@ let package = Package(
         tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
         tests("HTTPServerTests", ["HTTPServer", "Primitives", "TestSupport", log]),
+        tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]
 )
