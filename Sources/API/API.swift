@@ -1,1 +1,112 @@
-// API: see the layer table in CONTRIBUTING.md.
+public import Broker
+public import Consumers
+public import DeadLetters
+public import HTTPServer
+public import Primitives
+public import Spool
+public import Telemetry
+
+/// Limits of the HTTP interface. Every limit has its default here.
+public struct APISettings: Hashable, Sendable {
+    /// A request in one piece.
+    public var requestBytesMax = 16 << 20
+    /// Key, value and headers of one record.
+    public var recordBytesMax = 1 << 20
+    /// Records in one request.
+    public var recordsMax = 10_000
+    /// Record headers of one record.
+    public var headersMax = 100
+    /// Longest wait of a poll.
+    public var waitMax = Duration.seconds(60)
+    /// Items of a list's page, at most.
+    public var listMax = 1_000
+
+    public init() {}
+}
+
+/// What the gateway tells about itself beyond what the modules below know; made by Gateway.
+public struct GatewayView: Sendable {
+    /// One lane of the forwarder.
+    public struct Lane: Sendable {
+        public var lane: Int
+        public var state: String
+        public var error: String?
+        public var detail: String?
+
+        public init(lane: Int, state: String, error: String?, detail: String?) {
+            self.lane = lane
+            self.state = state
+            self.error = error
+            self.detail = detail
+        }
+
+        var isForwarding: Bool { state == "forwarding" }
+    }
+
+    public var version: String
+    public var lanes: @Sendable () -> [Lane]
+    /// SIGTERM came: not ready any more.
+    public var isStopping: @Sendable () -> Bool
+
+    public init(
+        version: String, lanes: @escaping @Sendable () -> [Lane], isStopping: @escaping @Sendable () -> Bool
+    ) {
+        self.version = version
+        self.lanes = lanes
+        self.isStopping = isStopping
+    }
+}
+
+/// The HTTP interface, version 1: routes, codecs and problem documents. Handlers never block: what may is done by the
+/// modules' own threads or by `lookups`.
+public struct API: Sendable {
+    let settings: APISettings
+    let spool: Spool
+    let consumers: Consumers
+    let topics: any TopicAdmin
+    let deadLetters: DeadLetters
+    let metrics: MetricsRegistry
+    let view: GatewayView
+    let clock: any TimeSource
+    /// For calls that read the disk: receipts.
+    let lookups: WorkQueue
+
+    public init(
+        settings: APISettings, spool: Spool, consumers: Consumers, topics: any TopicAdmin, deadLetters: DeadLetters,
+        metrics: MetricsRegistry, view: GatewayView, clock: any TimeSource, lookups: WorkQueue
+    ) {
+        self.settings = settings
+        self.spool = spool
+        self.consumers = consumers
+        self.topics = topics
+        self.deadLetters = deadLetters
+        self.metrics = metrics
+        self.view = view
+        self.clock = clock
+        self.lookups = lookups
+    }
+
+    /// The table of routes.
+    public func router() throws(RouteTableError) -> Router {
+        try Router(
+            ProduceRoutes(self).routes + ReceiptRoutes(self).routes + TopicRoutes(self).routes
+                + ConsumerRoutes(self).routes + OperationRoutes(self).routes)
+    }
+
+    /// The body of what the server itself refuses.
+    public static func response(to problem: ServerProblem) -> HTTPResponse { Problem.of(problem).response }
+
+    /// A route whose handler may refuse by throwing.
+    func route(
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 0,
+        _ handler: @escaping @Sendable (HTTPRequest, Responder) throws(Problem) -> Void
+    ) -> Route {
+        Route(method, pattern, bodyBytesMax: bodyBytesMax) { request, responder in
+            do throws(Problem) {
+                try handler(request, responder)
+            } catch {
+                responder.respond(error.response)
+            }
+        }
+    }
+}

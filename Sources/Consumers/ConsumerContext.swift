@@ -1,6 +1,6 @@
 import Broker
 import Logging
-import Metrics
+import CoreMetrics
 import Primitives
 
 /// What all consumers of a process share.

@@ -1,4 +1,4 @@
-import Metrics
+import CoreMetrics
 import Primitives
 
 /// What the broker counts. Any thread may call.

@@ -1,12 +1,10 @@
 import Broker
 import CoreMetrics
 import DeadLetters
-import Journal
 import Logging
 import Primitives
 import Records
 import Spool
-import Store
 
 /// One lane's thread: spool cursor → sink. Whatever fails, there is one way back: close the sink, open a new one, read
 /// its checkpoint, go on.
@@ -93,12 +91,12 @@ final class Lane: @unchecked Sendable {
             }
             from = after
         }
-        do throws(StoreError) {
+        do {
             for lsn in try shared.deadLetters.reconcile(lane: index, recoveredCheckpoint: from) {
                 log.error("record is dead", metadata: ["lsn": "\(lsn)"])
             }
         } catch {
-            throw .deadLetters(error)
+            throw .deadLetters("\(error)")
         }
         try handOver([], through: from)
         wasClaimed = true
@@ -119,7 +117,7 @@ final class Lane: @unchecked Sendable {
     private func fill() throws(LaneFailure) {
         let settings = shared.settings
         let found: LaneBatch
-        do throws(JournalError) {
+        do throws(SpoolReadError) {
             found = try reader.next(
                 recordsMax: settings.batchRecordsMax, bytesMax: settings.batchBytes(lanes: spool.settings.lanes))
         } catch {
@@ -167,18 +165,18 @@ final class Lane: @unchecked Sendable {
         }
         var writer = ByteWriter(capacity: SpoolRecordCodec.encodedBytes(record.spooled))
         SpoolRecordCodec.encode(record.spooled, lane: UInt8(index), to: &writer)
-        do throws(StoreError) {
+        do {
             try shared.deadLetters.addPending(
                 lsn: lsn, lane: index, encoded: writer.bytes[...], code: error.code, detail: error.detail,
                 atMs: shared.clock.wallMilliseconds())
         } catch {
-            throw .deadLetters(error)
+            throw .deadLetters("\(error)")
         }
         try handOver([], through: lsn)
-        do throws(StoreError) {
+        do {
             _ = try shared.deadLetters.finalize(lsn: lsn)
         } catch {
-            throw .deadLetters(error)
+            throw .deadLetters("\(error)")
         }
         condemned = nil
         let scanned = batch.settle(1)
@@ -199,7 +197,7 @@ final class Lane: @unchecked Sendable {
         case .broker(let error):
             return recover(fromBroker: error)
         case .deadLetters(let error):
-            pause("dead_letters_unavailable", "\(error)")
+            pause("dead_letters_unavailable", error)
         case .spool(let error):
             // Nothing skips records by itself: the lane stays where it is until an operator has decided.
             halt("spool_corruption", "\(error)")
@@ -278,8 +276,8 @@ final class Lane: @unchecked Sendable {
 /// What stops a lane's step.
 private enum LaneFailure: Error {
     case broker(BrokerError)
-    case deadLetters(StoreError)
-    case spool(JournalError)
+    case deadLetters(String)
+    case spool(SpoolReadError)
     case historyUnknown(epoch: UInt32)
     case ownedElsewhere
 }

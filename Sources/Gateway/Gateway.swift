@@ -1,1 +1,200 @@
-// Gateway: see the layer table in CONTRIBUTING.md.
+import API
+import Broker
+import Consumers
+import CoreMetrics
+import DeadLetters
+import EmbeddedBroker
+import Forwarder
+import HTTPServer
+import Journal
+import Logging
+public import Primitives
+import Records
+import Spool
+import Store
+public import Telemetry
+
+/// A running gateway: builds the modules, starts and stops them in order.
+///
+/// Life: `start`, then `stop` once. Failures that end the process are told to `ended`.
+public final class Gateway: Sendable {
+    public static let version = "0.1.0"
+
+    private let settings: Settings
+    private let log: Logger
+    private let timers: TimerThread
+    private let spool: Spool
+    private let broker: EmbeddedBroker
+    private let forwarder: Forwarder
+    private let consumers: Consumers
+    private let lookups: WorkQueue
+    private let server: HTTPServer
+    private let stopping: Lock<Bool>
+
+    /// Of the HTTP server, also when the system chose it.
+    public var port: UInt16 { server.port }
+
+    /// Starts log and metrics for the whole process; once, before anything else.
+    public static func bootstrap(_ settings: Settings) -> MetricsRegistry {
+        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
+        let format = settings.log.format
+        LoggingSystem.bootstrap { StderrLogHandler(label: $0, level: level, format: format) }
+        let registry = MetricsRegistry()
+        let process = ProcessMetrics()
+        registry.collect { process.samples() }
+        MetricsSystem.bootstrap(registry)
+        return registry
+    }
+
+    /// Recovers, opens everything and begins to serve. Blocks while it recovers.
+    ///
+    /// - Parameters:
+    ///   - fileSystem: of the spool; another one only in tests.
+    ///   - ended: the process must exit with this code; called on any thread, possibly before this returns.
+    public static func start(
+        _ settings: Settings, metrics: MetricsRegistry, fileSystem: any FileSystem = SystemFileSystem(),
+        ended: @escaping @Sendable (ExitReason) -> Void
+    ) throws(StartError) -> Gateway {
+        do throws(SettingsError) {
+            try settings.check()
+        } catch {
+            throw StartError(.cannotStart, error.description)
+        }
+        return try Gateway(settings, metrics, fileSystem, ended)
+    }
+
+    private init(
+        _ settings: Settings, _ metrics: MetricsRegistry, _ fileSystem: any FileSystem,
+        _ ended: @escaping @Sendable (ExitReason) -> Void
+    ) throws(StartError) {
+        self.settings = settings
+        let clock = SystemClock()
+        let log = Logger(label: "postrider.gateway")
+        self.log = log
+        let timers = TimerThread(clock: clock)
+        self.timers = timers
+        let stopping = Lock(false)
+        self.stopping = stopping
+
+        spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.spoolFailed) }
+        let deadLetters: DeadLetters
+        do throws(BrokerError) {
+            let directory = settings.dataDirectory + "/broker"
+            try Self.makeDirectory(directory)
+            broker = try EmbeddedBroker(directory: directory, settings: settings.broker, clock: clock, timers: timers)
+            spool.remember(
+                try broker.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
+            consumers = try Consumers(
+                source: broker, offsets: broker, topics: broker, clock: clock, timers: timers, epoch: spool.epoch,
+                settings: settings.consumers)
+        } catch {
+            throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
+        }
+        do throws(StoreError) {
+            deadLetters = try DeadLetters(
+                directory: settings.dataDirectory + "/dead-letters", settings: settings.deadLetters)
+        } catch {
+            throw StartError(.cannotStart, "dead letters: \(error)")
+        }
+        let spool = spool
+        let forwarder = Forwarder(
+            spool: spool, sinks: broker, outcomes: broker, deadLetters: deadLetters, settings: settings.forwarder,
+            clock: clock,
+            hooks: ForwarderHooks(
+                processFatal: { code, _ in
+                    ended(code == "spool_owned_elsewhere" ? .spoolOwnedElsewhere : .brokerFatal)
+                },
+                historyUnknown: { _, _ in spool.closeIntake("spool_history_unknown") }))
+        self.forwarder = forwarder
+        lookups = WorkQueue(name: "lookups", depthMax: 4096)
+        let view = GatewayView(
+            version: Self.version,
+            lanes: {
+                forwarder.status.map {
+                    GatewayView.Lane(
+                        lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail)
+                }
+            },
+            isStopping: { stopping.withLock { $0 } })
+        let api = API(
+            settings: settings.limits, spool: spool, consumers: consumers, topics: broker, deadLetters: deadLetters,
+            metrics: metrics, view: view, clock: clock, lookups: lookups)
+        server = try Self.serve(api, settings, spool.shortID, timers)
+        forwarder.start()
+        log.notice(
+            "serving",
+            metadata: [
+                "address": "\(settings.http.address)", "port": "\(server.port)", "gateway": "\(spool.shortID)",
+                "data": "\(settings.dataDirectory)", "recovered_to": "\(spool.recovery.end)",
+                "torn_bytes": "\(spool.recovery.tornBytes)",
+            ])
+    }
+
+    private static func makeDirectory(_ path: String) throws(BrokerError) {
+        do throws(FileSystemError) {
+            try SystemFileSystem().createDirectory(path)
+        } catch {
+            throw BrokerError(.processFatal, code: "directory", detail: error.description)
+        }
+    }
+
+    private static func openSpool(
+        _ settings: Settings, _ fileSystem: any FileSystem, _ clock: SystemClock, _ timers: TimerThread,
+        failed: @escaping @Sendable () -> Void
+    ) throws(StartError) -> Spool {
+        do throws(FileSystemError) {
+            try fileSystem.createDirectory(settings.dataDirectory)
+        } catch {
+            throw StartError(.cannotStart, error.description)
+        }
+        do throws(JournalError) {
+            return try Spool.open(
+                directory: settings.dataDirectory + "/spool", settings: settings.spool, fileSystem: fileSystem,
+                clock: clock, timers: timers, failed: { _ in failed() })
+        } catch {
+            let reason: ExitReason =
+                switch error {
+                case .inUse: .directoryInUse
+                case .corruption, .unreadable: .spoolCorrupt
+                case .io, .laneCount: .cannotStart
+                }
+            throw StartError(reason, error.description)
+        }
+    }
+
+    private static func serve(
+        _ api: API, _ settings: Settings, _ gateway: String, _ timers: TimerThread
+    ) throws(StartError) -> HTTPServer {
+        var http = settings.http
+        http.bodyBytesMax = settings.limits.requestBytesMax
+        http.commonHeaders = [HTTPHeader("Postrider-Gateway", gateway)]
+        do {
+            return try HTTPServer(
+                settings: http, router: try api.router(), timers: timers, logger: Logger(label: "postrider.http"),
+                problems: { API.response(to: $0) })
+        } catch {
+            throw StartError(.cannotStart, "\(error)")
+        }
+    }
+
+    /// Stops accepting, answers what is in flight and what waits, lets hand-overs end, proves and closes the spool.
+    /// Blocks; call once.
+    public func stop() {
+        log.notice("stopping")
+        stopping.withLock { $0 = true }
+        server.quiesce()
+        server.stop(deadline: SystemClock().now() + settings.stopTimeout)
+        let left = Monitor(false)
+        consumers.stop {
+            left.withLock { $0 = true }
+            left.signal()
+        }
+        _ = left.wait(until: SystemClock().now() + settings.stopTimeout) { $0 ? true : nil }
+        lookups.stop()
+        forwarder.stop()
+        spool.close()
+        broker.close()
+        timers.stop()
+        log.notice("stopped")
+    }
+}

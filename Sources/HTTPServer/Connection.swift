@@ -1,6 +1,6 @@
 import CMicrohttpd
 import Glibc
-import Metrics
+import CoreMetrics
 import Primitives
 
 /// One client's connection and the request that is on it. Lives from libmicrohttpd's start to its close notification;

@@ -1,5 +1,5 @@
 import CMicrohttpd
-import Metrics
+import CoreMetrics
 
 /// A response in libmicrohttpd's form, made and queued on the connection's event loop.
 struct PreparedResponse: ~Copyable {

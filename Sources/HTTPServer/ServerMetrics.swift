@@ -1,4 +1,4 @@
-import Metrics
+import CoreMetrics
 
 /// What the server counts. Counters of the common path are taken from what exists anyway, once a sweep.
 struct ServerMetrics: Sendable {

@@ -1,6 +1,6 @@
 import CMicrohttpd
 import Glibc
-import Metrics
+import CoreMetrics
 import Primitives
 
 /// Looks at every connection once an interval: overdue requests, clients that left, gauges. A few

@@ -1,4 +1,4 @@
-public import Journal
+import Journal
 import Primitives
 public import Records
 
@@ -9,6 +9,13 @@ public struct LaneBatch: Sendable {
     public var scanned: LSN
     /// Sum of the records' encoded sizes.
     public var bytes: Int
+}
+
+/// Records that were synced cannot be read any more, or the disk fails.
+public struct SpoolReadError: Error, Sendable, CustomStringConvertible {
+    public let description: String
+
+    init(_ error: JournalError) { description = error.description }
 }
 
 /// Finds one lane's records in the journal, in order, each once. Owned by the lane's thread.
@@ -30,8 +37,16 @@ public final class LaneReader {
 
     /// The next records, at least one if there is any, within the bounds else. May block on the disk.
     ///
-    /// - Throws: `JournalError.corruption` with the LSNs that cannot be read.
-    public func next(recordsMax: Int, bytesMax: Int) throws(JournalError) -> LaneBatch {
+    /// - Throws: with the LSNs that cannot be read.
+    public func next(recordsMax: Int, bytesMax: Int) throws(SpoolReadError) -> LaneBatch {
+        do throws(JournalError) {
+            return try read(recordsMax: recordsMax, bytesMax: bytesMax)
+        } catch {
+            throw SpoolReadError(error)
+        }
+    }
+
+    private func read(recordsMax: Int, bytesMax: Int) throws(JournalError) -> LaneBatch {
         let start = start()
         if found.isEmpty, start > position {
             reader.skip(to: start)

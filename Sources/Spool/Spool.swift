@@ -8,13 +8,37 @@ public import Records
 public enum SpoolRefusal: Error, Equatable, Sendable {
     /// The spool holds as many bytes as `spool.bytes_max` allows.
     case quota(bytesMax: Int64)
-    /// Intake is closed for another reason than the disk, which the code names (for example
-    /// `spool_history_unknown`).
+    /// An operator has to decide something first, which the code names (for example `spool_history_unknown`).
     case closed(code: String)
-    case journal(AppendFailure)
+    /// No disk space; intake opens again by itself.
+    case noSpace
+    /// A sync takes longer than `spool.sync_timeout`. `wasWritten`: of these records.
+    case stalled(wasWritten: Bool)
+    /// A write or sync failed, and the process is about to exit.
+    case failed(wasWritten: Bool)
+    /// Too much waits for the disk.
+    case queueFull
+    /// Larger than a segment can hold.
+    case tooLarge(bytesMax: Int)
+    case stopping
 
     public var outcomeUnknown: Bool {
-        if case .journal(let failure) = self { failure.outcomeUnknown } else { false }
+        switch self {
+        case .stalled(let wasWritten), .failed(let wasWritten): wasWritten
+        case .quota, .closed, .noSpace, .queueFull, .tooLarge, .stopping: false
+        }
+    }
+
+    init(_ failure: AppendFailure) {
+        self =
+            switch failure {
+            case .noSpace: .noSpace
+            case .stalled(let wasWritten): .stalled(wasWritten: wasWritten)
+            case .failed(let wasWritten): .failed(wasWritten: wasWritten)
+            case .queueFull: .queueFull
+            case .tooLarge(let bytesMax): .tooLarge(bytesMax: bytesMax)
+            case .closed: .stopping
+            }
     }
 }
 
@@ -161,7 +185,7 @@ public final class Spool: Sendable {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
             case .failure(let failure):
-                completion(.failure(.journal(failure)))
+                completion(.failure(SpoolRefusal(failure)))
             }
         }
     }

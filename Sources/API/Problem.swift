@@ -1,0 +1,117 @@
+import HTTPServer
+import JSON
+
+/// Whether what a failed produce call sent may be stored.
+enum ProduceOutcome: String, Sendable {
+    case notAccepted = "not_accepted"
+    case unknown
+}
+
+/// An error as RFC 9457 `application/problem+json`, with Postrider's members: `code` (stable, snake_case),
+/// `retryable`, for produce `outcome`, and `errors` for each bad part of a request.
+struct Problem: Error, Sendable {
+    /// What is wrong with one part of a request.
+    struct Part: Sendable {
+        /// RFC 6901.
+        var pointer: String
+        var reason: String
+    }
+
+    /// Parts reported; the rest is counted in the detail.
+    static let partsMax = 100
+
+    var status: Int
+    var code: String
+    var title: String
+    var detail: String
+    var retryable = false
+    var retryAfterSeconds: Int?
+    var outcome: ProduceOutcome?
+    var parts: [Part] = []
+    var headers: [HTTPHeader] = []
+    /// More members, written by whoever made the problem.
+    var extra: (@Sendable (inout JSONWriter) -> Void)?
+
+    init(
+        _ status: Int, _ code: String, _ title: String, _ detail: String, retryable: Bool = false,
+        retryAfterSeconds: Int? = nil, outcome: ProduceOutcome? = nil, parts: [Part] = []
+    ) {
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.retryable = retryable
+        self.retryAfterSeconds = retryAfterSeconds
+        self.outcome = outcome
+        self.parts = parts
+    }
+
+    /// A field or parameter that is malformed or out of bounds.
+    static func invalid(_ field: String, _ reason: String, code: String = "invalid_parameter") -> Problem {
+        Problem(400, code, "A parameter is not valid", "\(field): \(reason)")
+    }
+
+    var response: HTTPResponse {
+        var writer = JSONWriter(capacity: 256)
+        writer.object { writer in
+            writer.key("type")
+            writer.string("about:blank#\(code)")
+            writer.key("title")
+            writer.string(title)
+            writer.key("status")
+            writer.integer(status)
+            writer.key("detail")
+            writer.string(detail)
+            writer.key("code")
+            writer.string(code)
+            writer.key("retryable")
+            writer.bool(retryable)
+            if let outcome {
+                writer.key("outcome")
+                writer.string(outcome.rawValue)
+            }
+            if !parts.isEmpty {
+                writer.key("errors")
+                writer.array { writer in
+                    for part in parts.prefix(Self.partsMax) {
+                        writer.object { writer in
+                            writer.key("pointer")
+                            writer.string(part.pointer)
+                            writer.key("reason")
+                            writer.string(part.reason)
+                        }
+                    }
+                }
+            }
+            extra?(&writer)
+        }
+        var headers = headers
+        if let retryAfterSeconds { headers.append(HTTPHeader("Retry-After", String(retryAfterSeconds))) }
+        return HTTPResponse(
+            status: status, contentType: "application/problem+json", headers: headers, body: writer.bytes)
+    }
+
+    /// What the server itself refuses. On a produce route nothing was accepted, unless the handler had the request.
+    static func of(_ problem: ServerProblem) -> Problem {
+        let title =
+            switch problem.code {
+            case .malformedRequest: "The request is malformed"
+            case .malformedPath: "The path is malformed"
+            case .notFound: "There is nothing here"
+            case .methodNotAllowed: "This method is not allowed here"
+            case .requestTimeout: "The request took too long to arrive"
+            case .bodyTooLarge: "The body is too large"
+            case .overloaded: "The gateway is out of memory for requests"
+            case .parkedLimit: "Too many requests are waiting"
+            case .stopping: "The gateway is stopping"
+            case .deadlineExceeded: "The request took too long"
+            }
+        var made = Problem(
+            problem.status, problem.code.rawValue, title, problem.detail, retryable: problem.retryAfterSeconds != nil,
+            retryAfterSeconds: problem.retryAfterSeconds)
+        if let route = problem.route, ProduceRoutes.patterns.contains(route) {
+            made.outcome = problem.reachedHandler ? .unknown : .notAccepted
+        }
+        return made
+    }
+}

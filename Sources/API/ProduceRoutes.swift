@@ -1,0 +1,201 @@
+import Broker
+import HTTPServer
+import JSON
+import Primitives
+import Records
+import Spool
+
+/// `POST /v1/topics/{topic}` and `POST /v1/topics/{topic}/records`: promises 1, 2 and 6.
+struct ProduceRoutes {
+    private static let one = "/v1/topics/{topic}"
+    private static let batch = "/v1/topics/{topic}/records"
+    /// Routes whose errors say what became of the records.
+    static let patterns: Set<String> = [one, batch]
+
+    private let api: API
+
+    init(_ api: API) { self.api = api }
+
+    var routes: [Route] {
+        [
+            produce(Self.one, bodyBytesMax: api.settings.recordBytesMax) { request, topic, known throws(Problem) in
+                [try record(of: request, topic, known)]
+            },
+            produce(Self.batch, bodyBytesMax: api.settings.requestBytesMax) { request, topic, known throws(Problem) in
+                try records(of: request, topic, known)
+            },
+        ]
+    }
+
+    private func produce(
+        _ pattern: String, bodyBytesMax: Int,
+        _ decode: @escaping @Sendable (HTTPRequest, TopicName, KnownTopic) throws(Problem) -> [SpoolRecord]
+    ) -> Route {
+        let api = api
+        return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
+            let records: [SpoolRecord]
+            do throws(Problem) {
+                let topic = try request.topic()
+                let known = try Self.known(topic, api)
+                try Self.refuseWhatIsNotBuilt(request)
+                records = try decode(request, topic, known)
+            } catch {
+                var problem = error
+                problem.outcome = .notAccepted
+                throw problem
+            }
+            api.spool.submit(records) { result in
+                switch result {
+                case .success(let acceptance):
+                    responder.respond(Self.accepted(acceptance, api.spool.shortID))
+                case .failure(let refusal):
+                    responder.respond(Problem(refusal).response)
+                }
+            }
+        }
+    }
+
+    private static func known(_ topic: TopicName, _ api: API) throws(Problem) -> KnownTopic {
+        switch api.topics.knowledge(of: topic) {
+        case .known(let known), .creatable(let known): return known
+        case .missing:
+            throw Problem(
+                404, "unknown_topic", "There is no such topic", "\(topic) does not exist and is not created on produce")
+        case .unverified:
+            throw Problem(
+                503, "topic_unverified", "The topic cannot be checked now",
+                "\(topic) was never seen, and the broker is away", retryable: true, retryAfterSeconds: 5)
+        }
+    }
+
+    /// A client that asks for a promise must not get a weaker one in silence.
+    private static func refuseWhatIsNotBuilt(_ request: HTTPRequest) throws(Problem) {
+        if request.header("Content-Encoding") != nil {
+            throw Problem(
+                415, "content_encoding_unsupported", "The body must not be encoded", "send it without Content-Encoding")
+        }
+        for name in ["Idempotency-Key", "Postrider-Producer", "Postrider-Sequence"] where request.header(name) != nil {
+            throw Problem(
+                501, "idempotency_unavailable", "This version has no idempotency",
+                "\(name) is not understood yet: a repeated request would be a second record")
+        }
+    }
+
+    /// `{"durability":"fsync","receipts":["k3v9x2ab-1042"]}`
+    static func accepted(_ acceptance: Acceptance, _ shortID: String) -> HTTPResponse {
+        var writer = JSONWriter(capacity: 64 + 32 * acceptance.count)
+        writer.object { writer in
+            writer.key("durability")
+            writer.string(acceptance.synced ? "fsync" : "buffered")
+            writer.key("receipts")
+            writer.array { writer in
+                for index in 0..<acceptance.count {
+                    let lsn = LSN(rawValue: acceptance.first.rawValue + UInt64(index))
+                    writer.string(Receipt(spool: shortID, lsn: lsn).description)
+                }
+            }
+        }
+        return .json(writer.bytes, status: 202)
+    }
+
+    // MARK: - One record
+
+    private static let parameters = ["key", "key_base64", "partition"]
+
+    /// The body, byte for byte.
+    private func record(
+        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
+    ) throws(Problem) -> SpoolRecord {
+        let parameters = try Parameters(request, Self.parameters)
+        var keys: [ByteSlice] = []
+        if let key = parameters.text("key") { keys.append(Array(key.utf8)[...]) }
+        if let key = parameters.text("key_base64") {
+            do throws(Base64Error) {
+                keys.append(try Base64.decode(Array(key.utf8)[...])[...])
+            } catch {
+                throw .invalid("key_base64", error.description)
+            }
+        }
+        if let key = request.header("Postrider-Key") { keys.append(Array(key.utf8)[...]) }
+        if keys.count > 1 { throw .invalid("key", "given more than once (key, key_base64, Postrider-Key)") }
+        let record = Record(
+            key: keys.first, value: request.body, headers: try headers(of: request),
+            timestampMs: api.clock.wallMilliseconds())
+        let partition = try parameters.integer("partition", in: 0...(known.partitions - 1))
+        try check(record, known, pointer: "")
+        return SpoolRecord(topic: topic, partition: partition, timestampIsGateways: true, record: record)
+    }
+
+    private func headers(of request: HTTPRequest) throws(Problem) -> [RecordHeader] {
+        var headers: [RecordHeader] = []
+        if let type = request.header("Content-Type"), !Self.isFormType(type) {
+            headers.append(RecordHeader(name: "content-type", value: Array(type.utf8)[...]))
+        }
+        let prefix = "postrider-header-"
+        for (name, value) in request.headers(withPrefix: prefix) {
+            let name = String(name.dropFirst(prefix.utf8.count))
+            guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
+            headers.append(RecordHeader(name: name, value: value[...]))
+        }
+        return headers
+    }
+
+    /// What curl and browsers send when nobody said anything.
+    private static func isFormType(_ type: String) -> Bool {
+        let type = type.lowercased()
+        return type.hasPrefix("application/x-www-form-urlencoded") || type.hasPrefix("multipart/form-data")
+    }
+
+    // MARK: - A batch
+
+    private func records(
+        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
+    ) throws(Problem) -> [SpoolRecord] {
+        _ = try Parameters(request, [])
+        let type = request.header("Content-Type")?.lowercased() ?? ""
+        guard type.split(separator: ";").first.map({ $0.trimmingSpaces() }) == "application/json" else {
+            throw Problem(
+                415, "unsupported_media_type", "This content type is not understood here", "send application/json")
+        }
+        let decoder = BatchDecoder(
+            topic: topic, partitions: known.partitions, recordsMax: api.settings.recordsMax,
+            headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
+        let records = try decoder.decode(request.body)
+        for (index, record) in records.enumerated() {
+            try check(record.record, known, pointer: "/records/\(index)")
+        }
+        return records
+    }
+
+    private func check(_ record: Record, _ known: KnownTopic, pointer: String) throws(Problem) {
+        let bytesMax = min(api.settings.recordBytesMax, known.recordBytesMax)
+        if record.bytes > bytesMax {
+            throw Problem(
+                413, "record_too_large", "A record is too large",
+                "key, value and headers are \(record.bytes) bytes together; \(bytesMax) are allowed "
+                    + "(limits.record_bytes_max, or the topic's)",
+                parts: [.init(pointer: pointer, reason: "record_too_large")])
+        }
+        if record.headers.count > api.settings.headersMax {
+            throw Problem(
+                422, "too_many_headers", "A record has too many headers",
+                "\(record.headers.count) headers; \(api.settings.headersMax) are allowed",
+                parts: [.init(pointer: pointer, reason: "too_many_headers")])
+        }
+        if let reserved = record.headers.first(where: { $0.name.lowercased().hasPrefix("postrider-") }) {
+            throw Problem(
+                422, "reserved_header", "A record header's name is reserved",
+                "\(reserved.name): names that begin with postrider- are the gateway's own",
+                parts: [.init(pointer: pointer, reason: "reserved_header")])
+        }
+    }
+}
+
+extension StringProtocol {
+    func trimmingSpaces() -> String {
+        var rest = self[...]
+        while rest.first == " " || rest.first == "\t" { rest = rest.dropFirst() }
+        while rest.last == " " || rest.last == "\t" { rest = rest.dropLast() }
+        return String(rest)
+    }
+}

@@ -1,0 +1,125 @@
+import Broker
+import Consumers
+import HTTPServer
+import JSON
+import Records
+import Spool
+
+// Every error of the modules below, as what a client is told. One place, so that a status means one thing.
+
+extension Problem {
+    /// Why records were not accepted.
+    init(_ refusal: SpoolRefusal) {
+        let outcome: ProduceOutcome = refusal.outcomeUnknown ? .unknown : .notAccepted
+        switch refusal {
+        case .quota(let bytesMax):
+            self.init(
+                507, "spool_full", "The spool is full",
+                "spool.bytes_max is \(bytesMax) bytes; room comes as records reach the broker")
+        case .closed(let code):
+            self.init(503, code, "Nothing is accepted now", "an operator has to decide; see /readyz")
+        case .noSpace:
+            self.init(507, "disk_full", "The disk is full", "records are accepted again when there is space")
+        case .stalled(let wasWritten):
+            self.init(
+                503, "sync_stalled", "The disk does not answer",
+                wasWritten
+                    ? "a sync of these records takes longer than spool.sync_timeout" : "a sync before this one hangs")
+        case .failed:
+            self.init(503, "sync_failed", "The disk failed", "the gateway is about to stop; it recovers at its start")
+        case .queueFull:
+            self.init(503, "overloaded", "Too much is waiting for the disk", "the queue before the disk is full")
+        case .tooLarge(let bytesMax):
+            self.init(
+                413, "request_too_large", "The request is too large", "\(bytesMax) bytes with overhead fit a segment")
+        case .stopping:
+            self.init(503, "stopping", "The gateway is stopping", "it accepts nothing any more")
+        }
+        self.outcome = outcome
+        if status != 413 {
+            retryable = true
+            retryAfterSeconds = status == 507 ? 5 : 1
+        }
+    }
+
+    init(_ error: BrokerError) {
+        let status = error.class == .recordFatal ? 422 : 503
+        self.init(status, "broker_unavailable", "The broker did not do it", "\(error.code): \(error.detail)")
+        retryable = error.class == .retriable
+        if status == 503 { retryAfterSeconds = 1 }
+    }
+
+    init(_ error: ConsumerError) {
+        switch error {
+        case .unknownConsumer(let name):
+            self.init(404, error.code, "There is no such consumer", "\(name) is not defined; PUT it, or poll with ?topic=")
+        case .unknownTopic(let name):
+            self.init(404, error.code, "There is no such topic", "\(name) does not exist")
+        case .conflict(let name, let reason):
+            self.init(409, error.code, "The consumer is defined otherwise", "\(name): \(reason)")
+        case .leasesLost(let result):
+            self.init(
+                409, error.code, "Some deliveries are no longer yours",
+                "they were past their deadline, acknowledged to an older delivery, or never handed out; the others are "
+                    + "committed")
+            extra = { writer in
+                writer.key("results")
+                writer.array { writer in
+                    for outcome in result.outcomes { writer.string(outcome.rawValue) }
+                }
+                writer.committed(result.committed)
+            }
+        case .clientBusy(let client):
+            self.init(409, error.code, "This client is polling already", "a poll of client \(client) is waiting")
+        case .clientLeft:
+            self.init(409, error.code, "The client left", "nothing was leased")
+        case .invalid(let field, let reason):
+            self = .invalid(field, reason, code: error.code)
+        case .unreadable(let name):
+            self.init(
+                500, error.code, "The definition cannot be read",
+                "\(name) was stored by a newer version; delete it, or replace it with ?replace=true")
+        case .unavailable(let broker):
+            self.init(broker)
+        case .limitReached(let limit):
+            self.init(429, error.code, "A limit is reached", "consumers.\(limit)")
+        case .stopping:
+            self.init(503, error.code, "The gateway is stopping", "or the consumer is being replaced")
+        }
+        if error.isRetriable {
+            retryable = true
+            if status == 429 || status == 503 { retryAfterSeconds = 1 }
+        }
+    }
+
+    /// A body that is no JSON.
+    init(_ error: JSONError) {
+        self.init(
+            400, "malformed_json", "The body is not valid JSON", error.description,
+            parts: [Part(pointer: error.pointer, reason: "\(error.reason.rawValue) at byte \(error.position)")])
+    }
+}
+
+extension JSONWriter {
+    /// `"committed":[{topic, partition, offset}]`: the next offsets to read, as Kafka counts.
+    mutating func committed(_ offsets: [TopicPartition: Int64]) {
+        key("committed")
+        array { writer in
+            for (partition, offset) in offsets.sorted(by: { $0.key < $1.key }) {
+                writer.object { writer in
+                    writer.place(partition)
+                    writer.key("offset")
+                    writer.integer(offset)
+                }
+            }
+        }
+    }
+
+    /// `"topic":…,"partition":…`
+    mutating func place(_ partition: TopicPartition) {
+        key("topic")
+        string(partition.topic.text)
+        key("partition")
+        integer(partition.partition)
+    }
+}

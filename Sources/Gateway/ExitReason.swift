@@ -1,0 +1,28 @@
+/// Why the process ends, with its exit code. docs/ARCHITECTURE.md lists them; supervisors and people decide by them.
+public enum ExitReason: Int32, Error, Sendable, CaseIterable {
+    /// Stopped in order.
+    case stopped = 0
+    /// The settings, the port or the directory cannot be used; changing them helps.
+    case cannotStart = 1
+    /// A write or sync of the spool failed: the next start recovers.
+    case spoolFailed = 20
+    /// Synced records are lost or unreadable: an operator decides.
+    case spoolCorrupt = 21
+    /// Another process uses the data directory.
+    case directoryInUse = 22
+    /// Another process forwards from a copy of this spool.
+    case spoolOwnedElsewhere = 23
+    /// The broker refuses for good; the log says what to change.
+    case brokerFatal = 24
+}
+
+/// Why the gateway did not start.
+public struct StartError: Error, Sendable, CustomStringConvertible {
+    public let reason: ExitReason
+    public let description: String
+
+    init(_ reason: ExitReason, _ description: String) {
+        self.reason = reason
+        self.description = description
+    }
+}

@@ -1,0 +1,272 @@
+import API
+import Consumers
+import DeadLetters
+import EmbeddedBroker
+import Forwarder
+import HTTPServer
+import Journal
+import Spool
+import Telemetry
+
+/// One named value of `Settings`.
+public struct SettingKey: Sendable {
+    public var name: String
+    /// What it means, and its unit.
+    public var help: String
+    /// In words, for errors.
+    var expected: String
+    /// nil when the text is no such value.
+    var set: @Sendable (inout Settings, String) -> Void?
+    /// The value as `set` takes it.
+    public var show: @Sendable (Settings) -> String
+}
+
+extension Settings {
+    /// Sets one value from `key=value`.
+    public mutating func set(_ assignment: String) throws(SettingsError) {
+        guard let equals = assignment.firstIndex(of: "=") else { throw .noValue(assignment) }
+        let name = String(assignment[..<equals])
+        let value = String(assignment[assignment.index(after: equals)...])
+        guard let key = Self.keys.first(where: { $0.name == name }) else {
+            let nearest = Self.keys.min { distance($0.name, name) < distance($1.name, name) }
+            throw .unknownKey(name, nearest: nearest?.name ?? "")
+        }
+        if key.set(&self, value) == nil {
+            throw .malformed(key: name, value: value, expected: key.expected)
+        }
+    }
+
+    /// Every setting. The only place where names and values meet.
+    public static let keys: [SettingKey] = [
+        count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
+        count(
+            "http.connections_per_address_max", \.http.perAddressConnectionsMax, 0...1_000_000,
+            "Open connections from one address; 0 is no limit."),
+        count("http.threads", \.http.threads, 1...64, "Event loops."),
+        bytes("http.header_bytes_max", \.http.connectionMemoryBytes, "Request line and headers of a connection."),
+        bytes("http.body_memory_max", \.http.bodyMemoryMax, "Bodies of all requests in flight together."),
+        bytes("http.response_memory_max", \.http.responseMemoryMax, "Responses of all requests in flight together."),
+        duration("http.idle_timeout", \.http.idleTimeout, "A connection on which nothing moves is closed."),
+        duration("http.header_timeout", \.http.headerTimeout, "For the headers of a request."),
+        duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
+        duration("http.stop_timeout", \.stopTimeout, "How long a graceful stop waits for requests in flight."),
+
+        count("spool.lanes", \.spool.lanes, 1...SpoolSettings.lanesMax, "Forwarding threads; fixed at creation."),
+        bytes64("spool.bytes_max", \.spool.bytesMax, "Bytes in the spool; beyond it records are refused with 507."),
+        bytes("spool.segment_bytes", \.spool.journal.segmentBytes, "Length of a segment file."),
+        bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
+        bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),
+        bytes("spool.reserve_bytes", \.spool.journal.reserveBytes, "Kept free for bookkeeping on a full disk."),
+        duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
+        duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
+        count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
+        SettingKey(
+            name: "spool.sync", help: "always: 202 after the sync. interval: before it, said as buffered.",
+            expected: "always or interval",
+            set: { settings, text in
+                switch text {
+                case "always": settings.spool.journal.sync = .always
+                case "interval":
+                    if case .always = settings.spool.journal.sync {
+                        settings.spool.journal.sync = .interval(.milliseconds(100))
+                    }
+                default: return nil
+                }
+                return ()
+            },
+            show: { if case .always = $0.spool.journal.sync { "always" } else { "interval" } }),
+        SettingKey(
+            name: "spool.sync_interval", help: "With spool.sync=interval: the longest time before a sync.",
+            expected: "a time such as 100ms or 1s",
+            set: { settings, text in
+                guard let duration = parseDuration(text), duration > .zero else { return nil }
+                settings.spool.journal.sync = .interval(duration)
+                return ()
+            },
+            show: { if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" } }),
+
+        count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
+        bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
+        bytes("forwarder.memory_max", \.forwarder.memoryMax, "Records in memory over all lanes."),
+        duration("forwarder.retry_initial", \.forwarder.retryInitial, "First pause after a failure."),
+        duration("forwarder.retry_max", \.forwarder.retryMax, "Longest pause after failures."),
+
+        SettingKey(
+            name: "broker.kind", help: "Where records go: embedded (Kafka comes later).", expected: "embedded",
+            set: { _, text in text == "embedded" ? () : nil }, show: { _ in "embedded" }),
+        SettingKey(
+            name: "broker.embedded.partitions_default", help: "Partitions of a topic created on first produce.",
+            expected: "a whole number from 1 to 1024",
+            set: { settings, text in
+                guard let value = Int32(text), (1...1024).contains(value) else { return nil }
+                settings.broker.partitionsDefault = value
+                return ()
+            },
+            show: { String($0.broker.partitionsDefault) }),
+        flag("broker.embedded.create_topics", \.broker.createTopics, "Whether producing creates a topic."),
+        optionalCount("broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
+        optionalCount(
+            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."),
+        optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
+
+        bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
+
+        duration("consumers.ack_deadline", \.consumers.ackDeadlineDefault, "For consumers that name none."),
+        count("consumers.max_in_flight", \.consumers.maxInFlightDefault, 1...100_000, "For consumers that name none."),
+        count("consumers.polls_waiting_max", \.consumers.pollsWaitingMax, 1...1_000_000, "Polls waiting at one time."),
+        duration("consumers.idle_close", \.consumers.idleClose, "When an unused consumer leaves its group."),
+
+        bytes("limits.request_bytes_max", \.limits.requestBytesMax, "A request in one piece."),
+        bytes("limits.record_bytes_max", \.limits.recordBytesMax, "Key, value and headers of a record."),
+        count("limits.records_max", \.limits.recordsMax, 1...100_000, "Records in one request."),
+        duration("limits.wait_max", \.limits.waitMax, "Longest wait of a poll."),
+
+        SettingKey(
+            name: "log.level", help: "The least severe level that is written.",
+            expected: LogLevel.allCases.map(\.rawValue).joined(separator: ", "),
+            set: { settings, text in
+                guard let level = LogLevel(rawValue: text) else { return nil }
+                settings.log.level = level
+                return ()
+            },
+            show: { $0.log.level.rawValue }),
+        SettingKey(
+            name: "log.format", help: "auto: for people on a terminal, JSON lines otherwise.",
+            expected: "auto, people or json",
+            set: { settings, text in
+                if text == "auto" {
+                    settings.log.format = nil
+                    return ()
+                }
+                guard let format = LogFormat(rawValue: text) else { return nil }
+                settings.log.format = format
+                return ()
+            },
+            show: { $0.log.format?.rawValue ?? "auto" }),
+    ]
+
+    // MARK: - Kinds of values
+
+    private static func count(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
+        _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            set: { settings, text in
+                guard let value = Int(text), range.contains(value) else { return nil }
+                settings[keyPath: path] = value
+                return ()
+            },
+            show: { String($0[keyPath: path]) })
+    }
+
+    private static func bytes(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            set: { settings, text in
+                guard let value = parseBytes(text), value > 0 else { return nil }
+                settings[keyPath: path] = Int(value)
+                return ()
+            },
+            show: { String($0[keyPath: path]) })
+    }
+
+    private static func bytes64(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            set: { settings, text in
+                guard let value = parseBytes(text), value > 0 else { return nil }
+                settings[keyPath: path] = value
+                return ()
+            },
+            show: { String($0[keyPath: path]) })
+    }
+
+    private static func optionalCount(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int64?> & Sendable, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "a whole number from 1 on, or none",
+            set: { settings, text in
+                if text == "none" {
+                    settings[keyPath: path] = nil
+                    return ()
+                }
+                guard let value = parseBytes(text), value > 0 else { return nil }
+                settings[keyPath: path] = value
+                return ()
+            },
+            show: { $0[keyPath: path].map { String($0) } ?? "none" })
+    }
+
+    private static func duration(
+        _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "a time such as 0ms, 100ms, 30s or 5m",
+            set: { settings, text in
+                guard let value = parseDuration(text) else { return nil }
+                settings[keyPath: path] = value
+                return ()
+            },
+            show: { showDuration($0[keyPath: path]) })
+    }
+
+    private static func flag(
+        _ name: String, _ path: any WritableKeyPath<Settings, Bool> & Sendable, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help, expected: "true or false",
+            set: { settings, text in
+                guard let value = Bool(text) else { return nil }
+                settings[keyPath: path] = value
+                return ()
+            },
+            show: { String($0[keyPath: path]) })
+    }
+}
+
+private func parseBytes(_ text: String) -> Int64? {
+    for (suffix, factor) in [("KiB", Int64(1) << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)]
+    where text.hasSuffix(suffix) {
+        guard let value = Int64(text.dropLast(3)), value >= 0 else { return nil }
+        let (product, overflow) = value.multipliedReportingOverflow(by: factor)
+        return overflow ? nil : product
+    }
+    return Int64(text)
+}
+
+private func parseDuration(_ text: String) -> Duration? {
+    for (suffix, milliseconds) in [("ms", Int64(1)), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
+    where text.hasSuffix(suffix) {
+        guard let value = Int64(text.dropLast(suffix.count)), (0...1_000_000_000).contains(value) else { return nil }
+        return .milliseconds(value * milliseconds)
+    }
+    return nil
+}
+
+private func showDuration(_ duration: Duration) -> String {
+    let (seconds, attoseconds) = duration.components
+    return attoseconds == 0 ? "\(seconds)s" : "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)ms"
+}
+
+/// Levenshtein's, for "did you mean".
+private func distance(_ a: String, _ b: String) -> Int {
+    let (a, b) = (Array(a.utf8), Array(b.utf8))
+    var row = Array(0...b.count)
+    for i in 0..<a.count {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for j in 0..<b.count {
+            let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
+            diagonal = row[j + 1]
+            row[j + 1] = next
+        }
+    }
+    return row[b.count]
+}

@@ -1,0 +1,91 @@
+public import API
+public import Consumers
+public import DeadLetters
+public import EmbeddedBroker
+public import Forwarder
+public import HTTPServer
+import Journal
+public import Spool
+public import Telemetry
+
+/// Everything that can be set, typed. `Settings.keys` names each value for `--set key=value`; the file, the environment
+/// and the reference page are generated from the same table later.
+public struct Settings: Sendable {
+    public var http = HTTPServerSettings()
+    public var spool = SpoolSettings()
+    public var forwarder = ForwarderSettings()
+    public var broker = EmbeddedBrokerSettings()
+    public var deadLetters = DeadLettersSettings()
+    public var consumers = ConsumersSettings()
+    public var limits = APISettings()
+    public var log = LogSettings()
+    /// Holds `spool`, `broker` and `dead-letters`.
+    public var dataDirectory = "./data"
+    /// Allows to listen beyond loopback, where there is no authentication yet.
+    public var insecureListen = false
+    /// How long a graceful stop waits for requests in flight.
+    public var stopTimeout = Duration.seconds(10)
+
+    public init() { http.port = 8080 }
+
+    /// What cannot work together, after everything was set.
+    public func check() throws(SettingsError) {
+        if spool.bytesMax < spool.bytesMaxLeast {
+            throw .outOfRange(
+                key: "spool.bytes_max",
+                expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
+        }
+        if limits.requestBytesMax + 64 * limits.recordsMax > spool.journal.appendBytesMax {
+            throw .outOfRange(
+                key: "limits.request_bytes_max", expected: "with the overhead of its records less than a segment")
+        }
+        if limits.recordBytesMax > limits.requestBytesMax {
+            throw .outOfRange(key: "limits.record_bytes_max", expected: "at most limits.request_bytes_max")
+        }
+        if http.requestTimeout < limits.waitMax + .seconds(30) {
+            throw .outOfRange(key: "http.request_timeout", expected: "at least 30 s more than limits.wait_max")
+        }
+        if !insecureListen, !Self.isLoopback(http.address) {
+            throw .insecureListen(address: http.address)
+        }
+    }
+
+    static func isLoopback(_ address: String) -> Bool {
+        address == "::1" || address.hasPrefix("127.") && address.split(separator: ".").count == 4
+    }
+}
+
+public struct LogSettings: Sendable {
+    public var level = LogLevel.info
+    /// nil: people's on a terminal, JSON lines otherwise.
+    public var format: LogFormat?
+
+    public init() {}
+}
+
+/// The levels of swift-log.
+public enum LogLevel: String, Sendable, CaseIterable {
+    case trace, debug, info, notice, warning, error, critical
+}
+
+/// A setting that cannot be taken, in words for whoever set it.
+public enum SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
+    case unknownKey(String, nearest: String)
+    case malformed(key: String, value: String, expected: String)
+    case outOfRange(key: String, expected: String)
+    case insecureListen(address: String)
+    /// `--set` without `=`.
+    case noValue(String)
+
+    public var description: String {
+        switch self {
+        case .unknownKey(let key, let nearest): "there is no setting \(key); did you mean \(nearest)?"
+        case .malformed(let key, let value, let expected): "\(key): \(expected) is expected, not \(value)"
+        case .outOfRange(let key, let expected): "\(key): \(expected) is expected"
+        case .insecureListen(let address):
+            "listening on \(address) lets everybody on the network in: there is no authentication yet. Listen on "
+                + "127.0.0.1, or say --insecure-listen if something else protects this port"
+        case .noValue(let text): "--set wants key=value, not \(text)"
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import Gateway
+
+@main
+struct Postrider: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "postrider", abstract: "An HTTP gateway with reliable delivery in front of Apache Kafka.",
+        version: Gateway.version, subcommands: [Serve.self])
+}
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the gateway.",
+        discussion: "Settings (--set key=value):\n\n"
+            + Settings.keys.map { "  \($0.name)=\($0.show(Settings()))  \($0.help)" }.joined(separator: "\n"))
+
+    @Option(help: "Where to listen, as HOST:PORT; HOST is a numeric address.")
+    var listen = "127.0.0.1:8080"
+
+    @Option(help: "Holds the spool, the embedded broker and the dead letters.")
+    var dataDir = "./data"
+
+    @Flag(help: "Listen beyond loopback, where there is no authentication yet.")
+    var insecureListen = false
+
+    @Option(name: .customLong("set"), help: "A setting, as key=value; may be repeated.")
+    var assignments: [String] = []
+
+    func run() throws {
+        ServeProcess.run(try settings())
+    }
+
+    /// - Throws: `ValidationError` with what to change.
+    func settings() throws -> Settings {
+        var settings = Settings()
+        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]) else {
+            throw ValidationError("--listen: HOST:PORT is expected, not \(listen)")
+        }
+        settings.http.address = String(listen[..<colon].drop { $0 == "[" }.prefix { $0 != "]" })
+        settings.http.port = port
+        settings.dataDirectory = dataDir
+        settings.insecureListen = insecureListen
+        do throws(SettingsError) {
+            for assignment in assignments { try settings.set(assignment) }
+            try settings.check()
+        } catch {
+            throw ValidationError(error.description)
+        }
+        return settings
+    }
+}
