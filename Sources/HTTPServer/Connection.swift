@@ -41,11 +41,10 @@ final class Connection: @unchecked Sendable {
             exchange.dispatch()
             return exchange.generation
         }
-        let route = core.router.routes[match.route]
         let request = HTTPRequest(
             connection: self, generation: generation, number: requestNumber, method: method, routeIndex: match.route,
             captures: match.captures, body: upload.takeBody())
-        route.handler(request, Responder(connection: self, generation: generation))
+        core.router.handler(match.route)(request, Responder(connection: self, generation: generation))
         return proceed()
     }
 

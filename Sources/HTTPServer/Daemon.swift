@@ -56,14 +56,17 @@ final class Daemon: @unchecked Sendable {
 /// their own, because a closure written where an actor is inferred traps on a foreign thread.
 enum Callbacks {
     static let access: MHD_AccessHandlerCallback = { _, handle, url, method, version, body, count, _ in
-        guard let url, let method, let version, let count, let connection = connection(of: handle) else {
+        guard let url, let method, let version, let count, let connection = reference(of: handle) else {
             return postrider_mhd_no
         }
-        return connection.receive(url: url, method: method, version: version, body: body, count: &count.pointee)
+        return connection._withUnsafeGuaranteedRef {
+            $0.receive(url: url, method: method, version: version, body: body, count: &count.pointee)
+        }
     }
 
     static let completed: MHD_RequestCompletedCallback = { _, handle, _, code in
-        connection(of: handle)?.complete(ok: postrider_mhd_is_completed_ok(code) != 0)
+        let ok = postrider_mhd_is_completed_ok(code) != 0
+        reference(of: handle)?._withUnsafeGuaranteedRef { $0.complete(ok: ok) }
     }
 
     static let connection: MHD_NotifyConnectionCallback = { context, handle, slot, code in
@@ -85,7 +88,8 @@ enum Callbacks {
         @convention(c) (
             UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?
         ) -> UnsafeMutableRawPointer? = { _, target, handle in
-            connection(of: handle)?.begin(targetBytes: target.map { strlen($0) } ?? 0)
+            let bytes = target.map { strlen($0) } ?? 0
+            reference(of: handle)?._withUnsafeGuaranteedRef { $0.begin(targetBytes: bytes) }
             return nil
         }
 
@@ -103,8 +107,9 @@ enum Callbacks {
         core.logger.debug("libmicrohttpd", metadata: ["line": "\(text)"])
     }
 
-    private static func connection(of handle: OpaquePointer?) -> Connection? {
+    /// The connection lives until its close notification, which comes after every other call for it.
+    private static func reference(of handle: OpaquePointer?) -> Unmanaged<Connection>? {
         guard let handle, let pointer = postrider_mhd_socket_context(handle) else { return nil }
-        return Unmanaged<Connection>.fromOpaque(pointer).takeUnretainedValue()
+        return Unmanaged<Connection>.fromOpaque(pointer)
     }
 }

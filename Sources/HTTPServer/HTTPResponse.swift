@@ -13,20 +13,16 @@ public struct HTTPHeader: Hashable, Sendable {
 
     static func isToken(_ text: String) -> Bool { !text.isEmpty && text.utf8.allSatisfy(isTokenByte) }
 
-    /// RFC 9110, section 5.6.2.
+    /// RFC 9110, section 5.6.2: letters, digits and !#$%&'*+-.^_`|~.
     @inline(__always)
     static func isTokenByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        case UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "$"), UInt8(ascii: "%"), UInt8(ascii: "&"),
-            UInt8(ascii: "'"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."),
-            UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"), UInt8(ascii: "|"), UInt8(ascii: "~"):
-            true
-        default: false
-        }
+        let bits = byte < 64 ? tokenBitsLow >> UInt64(byte) : byte < 128 ? tokenBitsHigh >> UInt64(byte - 64) : 0
+        return bits & 1 == 1
     }
+
+    /// One bit for each byte of 0 to 63, and of 64 to 127.
+    private static let tokenBitsLow: UInt64 = 0x03FF_6CFA_0000_0000
+    private static let tokenBitsHigh: UInt64 = 0x57FF_FFFF_C7FF_FFFE
 
     /// A control character in a value could end the header and begin another: response splitting.
     static func needsCleaning(_ value: String) -> Bool {

@@ -51,12 +51,10 @@ extension Connection {
         if core.isRefusing { return .ending(reachedHandler: false) }
         do throws(ServerProblem) {
             let match = try core.router.match(Self.path(url), upload.method)
-            let route = core.router.routes[match.route]
             upload.match = match
-            upload.route = route.pattern
-            upload.bodyBytesMax = min(route.bodyBytesMax, core.settings.bodyBytesMax)
+            upload.bodyBytesMax = min(core.router.bodyBytesMax(match.route), core.settings.bodyBytesMax)
             if let length = framing.contentLength, length > upload.bodyBytesMax {
-                return Upload.tooLarge(upload.bodyBytesMax, route: route.pattern)
+                return Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route].pattern)
             }
             return nil
         } catch {
@@ -67,8 +65,9 @@ extension Connection {
     private func receiveBody(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
         switch upload.stage {
         case .collecting:
-            if let problem = upload.append(bytes, core.bodyMemory) {
-                upload.discard(problem, core.bodyMemory)
+            if let refusal = upload.append(bytes, core.bodyMemory) {
+                let route = upload.match.map { core.router.routes[$0.route].pattern }
+                upload.discard(refusal.problem(upload, route: route), core.bodyMemory)
             }
         case .discarding(let problem):
             upload.skip(bytes.count)
@@ -98,14 +97,12 @@ extension Connection {
 
     /// nil: one that no route has.
     private static func method(_ text: UnsafePointer<CChar>) -> HTTPMethod? {
-        let bytes = UnsafeBufferPointer(start: text, count: strnlen(text, 8)).lazy.map { UInt8(bitPattern: $0) }
-        switch bytes.first {
-        case UInt8(ascii: "G"): return bytes.elementsEqual("GET".utf8) ? .get : nil
-        case UInt8(ascii: "H"): return bytes.elementsEqual("HEAD".utf8) ? .head : nil
-        case UInt8(ascii: "D"): return bytes.elementsEqual("DELETE".utf8) ? .delete : nil
-        case UInt8(ascii: "P"):
-            return bytes.elementsEqual("POST".utf8) ? .post : bytes.elementsEqual("PUT".utf8) ? .put : nil
-        default: return nil
+        switch UInt8(bitPattern: text[0]) {
+        case UInt8(ascii: "G"): strcmp(text, "GET") == 0 ? .get : nil
+        case UInt8(ascii: "H"): strcmp(text, "HEAD") == 0 ? .head : nil
+        case UInt8(ascii: "D"): strcmp(text, "DELETE") == 0 ? .delete : nil
+        case UInt8(ascii: "P"): strcmp(text, "POST") == 0 ? .post : strcmp(text, "PUT") == 0 ? .put : nil
+        default: nil
         }
     }
 

@@ -41,7 +41,7 @@ struct PreparedResponse: ~Copyable {
 
     private func add(_ header: HTTPHeader, _ core: ServerCore) {
         guard HTTPHeader.isToken(header.name), !HTTPHeader.isServers(header.name) else {
-            core.metrics.unsafeHeaders.increment()
+            core.metrics.cleanedHeaders.increment()
             return
         }
         header.name.withCString { add($0, header.value, core) }
@@ -49,7 +49,7 @@ struct PreparedResponse: ~Copyable {
 
     private func add(_ name: UnsafePointer<CChar>, _ value: String, _ core: ServerCore) {
         if HTTPHeader.needsCleaning(value) {
-            core.metrics.unsafeHeaders.increment()
+            core.metrics.cleanedHeaders.increment()
             HTTPHeader.cleaned(value).withCString { _ = MHD_add_response_header(response, name, $0) }
         } else {
             // (As an argument a String would be copied into an array first.)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Finds the route of a request. Immutable; any thread may use it.
 public struct Router: Sendable {
     /// Segments of a path; longer ones match nothing.
@@ -6,6 +8,8 @@ public struct Router: Sendable {
     /// As given, for tests that hold a contract against the table.
     public let routes: [Route]
     private let names: [[String]]
+    private let limits: [Int]
+    private let handlers: [HTTPHandler]
     /// A trie of segments; the root is the first. Nodes name each other by index, so that matching copies none.
     private let nodes: [Node]
 
@@ -32,6 +36,8 @@ public struct Router: Sendable {
         }
         self.nodes = nodes
         self.names = names
+        limits = routes.map(\.bodyBytesMax)
+        handlers = routes.map(\.handler)
     }
 
     private struct Segment {
@@ -108,6 +114,10 @@ public struct Router: Sendable {
         throw ServerProblem(.methodNotAllowed, "the resource has other methods", allow: Self.allow(nodes[node]))
     }
 
+    // Of their own, so that the common path does not copy a whole route.
+    func bodyBytesMax(_ route: Int) -> Int { limits[route] }
+    func handler(_ route: Int) -> HTTPHandler { handlers[route] }
+
     /// The names that belong to a match's captures.
     func captureNames(_ route: Int) -> [String] { names[route] }
 
@@ -130,7 +140,7 @@ public struct Router: Sendable {
         let count = captures.count
         for index in nodes[node].literals.indices {
             let matches = decoded.map { $0 == nodes[node].literals[index].name }
-            guard matches ?? raw.elementsEqual(nodes[node].literals[index].name) else { continue }
+            guard matches ?? Self.equals(raw, nodes[node].literals[index].name) else { continue }
             let next = nodes[node].literals[index].node
             if isLast {
                 if nodes[next].methods.isEmpty { break }
@@ -143,6 +153,14 @@ public struct Router: Sendable {
         captures.append(try PercentDecoding.segment(raw))
         if isLast { return nodes[next].methods.isEmpty ? nil : next }
         return try find(in: next, path, from: end + 1, depth: depth + 1, &captures)
+    }
+
+    private static func equals(_ raw: UnsafeBufferPointer<UInt8>, _ name: [UInt8]) -> Bool {
+        guard raw.count == name.count else { return false }
+        return name.withUnsafeBufferPointer { name in
+            guard let one = raw.baseAddress, let other = name.baseAddress else { return true }
+            return memcmp(one, other, raw.count) == 0
+        }
     }
 
     private static func allow(_ node: Node) -> String {

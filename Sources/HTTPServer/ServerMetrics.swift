@@ -11,7 +11,7 @@ struct ServerMetrics: Sendable {
     let ignoredResponses = Counter(label: "postrider_http_responses_ignored_total")
     let clientsGone = Counter(label: "postrider_http_parked_clients_gone_total")
     /// Header fields of handlers that were changed or left out to keep the message's framing.
-    let unsafeHeaders = Counter(label: "postrider_http_unsafe_headers_total")
+    let cleanedHeaders = Counter(label: "postrider_http_cleaned_headers_total")
     /// Connections closed because the request, its response or the headers took too long.
     let slowClients = Counter(label: "postrider_http_slow_clients_total")
     /// Connections that ended before the response was out.

@@ -25,22 +25,30 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
-    /// Its pattern.
-    var route: String?
     private(set) var receivedBytes = 0
     private var body: [UInt8] = []
     private var chargedBytes = 0
 
+    enum Refusal {
+        case tooLarge
+        case noMemory
+
+        func problem(_ upload: Upload, route: String?) -> ServerProblem {
+            switch self {
+            case .tooLarge: Upload.tooLarge(upload.bodyBytesMax, route: route)
+            case .noMemory: ServerProblem(.overloaded, "no memory for the body", route: route)
+            }
+        }
+    }
+
     /// Takes `bytes`; memory is charged before it is allocated. - Returns: why not, when they do not fit.
-    mutating func append(_ bytes: UnsafeRawBufferPointer, _ budget: MemoryBudget) -> ServerProblem? {
+    mutating func append(_ bytes: UnsafeRawBufferPointer, _ budget: MemoryBudget) -> Refusal? {
         receivedBytes += bytes.count
-        guard receivedBytes <= bodyBytesMax else { return Self.tooLarge(bodyBytesMax, route: route) }
+        guard receivedBytes <= bodyBytesMax else { return .tooLarge }
         if receivedBytes > chargedBytes {
             let most = contentLength ?? bodyBytesMax
             let wanted = min(max(chargedBytes * 2, receivedBytes, min(most, Self.firstBytes)), max(most, receivedBytes))
-            guard budget.charge(wanted - chargedBytes) else {
-                return ServerProblem(.overloaded, "no memory for the body", route: route)
-            }
+            guard budget.charge(wanted - chargedBytes) else { return .noMemory }
             chargedBytes = wanted
             body.reserveCapacity(wanted)
         }

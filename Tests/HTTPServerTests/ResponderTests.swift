@@ -23,6 +23,18 @@ import Testing
         }
     }
 
+    @Test func answer_IsSent_WhenTheClientHasClosedItsSendingSide() throws {
+        try withServer { server in
+            let client = try server.client()
+            try client.send(Self.hold)
+            client.closeWriting()
+            let held = try server.waitForHeld()
+            held.responder.respond(Self.ok("answer"))
+            #expect(try client.response().body == "answer")
+            #expect(client.isClosedByServer())
+        }
+    }
+
     /// The handler returns while others answer: the race that the state machine settles.
     @Test func answer_IsSentOnce_WhenManyThreadsRaceTheHandler() throws {
         try withServer { server in
