@@ -14,8 +14,7 @@ let settings: [SwiftSetting] = [
 ]
 
 let log = Target.Dependency.product(name: "Logging", package: "swift-log")
-let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
-let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let metrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
 
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies + [log, metrics], swiftSettings: settings)
@@ -54,7 +53,7 @@ let package = Package(
         module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
         module("Consumers", ["Broker", "Primitives", "Records"]),
         module("HTTPServer", ["CMicrohttpd", "Primitives"]),
-        module("Telemetry", ["Primitives", coreMetrics]),
+        module("Telemetry", ["Primitives"]),
         module(
             "API",
             [
@@ -80,10 +79,14 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
-        tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, coreMetrics]),
+        tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
+        tests("StoreTests", ["Store", "Primitives"]),
+        tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
+        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
     ]
 )

@@ -35,21 +35,6 @@ public struct OutgoingRecord: Sendable {
     }
 }
 
-/// Where a record ended up.
-public struct Delivery: Hashable, Sendable {
-    public var lsn: LSN
-    public var partition: TopicPartition
-    public var offset: Int64
-    public var timestampMs: Int64
-
-    public init(lsn: LSN, partition: TopicPartition, offset: Int64, timestampMs: Int64) {
-        self.lsn = lsn
-        self.partition = partition
-        self.offset = offset
-        self.timestampMs = timestampMs
-    }
-}
-
 /// Opens sinks.
 public protocol RecordSinkFactory: Sendable {
     var guarantee: Guarantee { get }
@@ -74,12 +59,6 @@ public protocol RecordSink: AnyObject, Sendable {
 
     /// Releases what the sink holds; never blocks for longer than a few seconds.
     func close()
-}
-
-/// Where the forwarder reports what became of records. Implemented by the spool. Called on lane threads.
-public protocol OutcomeReports: Sendable {
-    /// The hand-over that contains these was committed. In LSN order.
-    func delivered(_ deliveries: [Delivery])
 }
 
 /// Outcomes that a broker keeps with its hand-overs, so that a receipt is right after any crash.

@@ -1,1 +1,308 @@
-// EmbeddedBroker: see the layer table in CONTRIBUTING.md.
+public import Broker
+public import Primitives
+public import Records
+import Store
+
+/// A durable queue on the local disk behind the broker's protocols: topics, records, committed offsets and the
+/// checkpoints of lanes in one SQLite file, `broker.sqlite`.
+///
+/// One writer thread takes everything that is queued (hand-overs, commits of offsets, changes of topics, retention),
+/// runs it as one transaction with a savepoint for each, syncs once and answers; one reader thread answers fetches.
+/// Space of removed records is used again; the file does not shrink.
+///
+/// Life: `init` opens and recovers, `close` ends both threads; call it, after the lanes stopped. Any thread may call
+/// anything but the broker's own: those run completions and delegates, which therefore must not block, must not call
+/// the calls that block (`openSink`, `deliver`, `recentDeliveries`, `definitions`) and must not call `close`.
+public final class EmbeddedBroker: Sendable {
+    public static let fileName = "broker.sqlite"
+    /// Held by the process that has the broker open.
+    public static let lockName = "broker.lock"
+
+    let writes: JobQueue<Writer>
+    let reads: JobQueue<Reader>
+    let published: PublishedTopics
+    let subscriptions: Subscriptions
+    let settings: EmbeddedBrokerSettings
+    private let lockFile: any File
+    private let threads: [WorkerThread]
+    private let timers: any Timers
+    private let clock: any TimeSource
+    private let retentionTimer = Lock<RetentionTimer>(.idle)
+
+    private enum RetentionTimer {
+        case idle
+        case scheduled(TimerToken)
+        case stopped
+    }
+
+    /// Opens the broker in `directory`, creating both; its parent must exist. Blocks on the disk.
+    ///
+    /// - Throws: `broker_owned_elsewhere` when another process has it open, else what the disk says.
+    public init(
+        directory: String, settings: EmbeddedBrokerSettings = EmbeddedBrokerSettings(), clock: any TimeSource,
+        timers: any Timers, fileSystem: any FileSystem = SystemFileSystem()
+    ) throws(BrokerError) {
+        let path = "\(directory)/\(Self.fileName)"
+        lockFile = try Self.lock(directory, fileSystem)
+        let writer: Writer
+        let reader: Reader
+        do throws(StoreError) {
+            writer = try Writer(path: path, settings: settings, clock: clock, fileSystem: fileSystem)
+            reader = try Reader(path: path, settings: settings)
+        } catch {
+            lockFile.close()
+            throw BrokerError(error)
+        }
+        writes = JobQueue(jobsMax: settings.jobsQueuedMax)
+        reads = JobQueue(jobsMax: settings.readsQueuedMax)
+        published = PublishedTopics(writer.ledger, settings: settings)
+        subscriptions = Subscriptions(limit: settings.subscriptionsMax)
+        self.settings = settings
+        self.clock = clock
+        self.timers = timers
+        let loop = WriterLoop(queue: writes, published: published, subscriptions: subscriptions)
+        let (handedWriter, handedReader, reads) = (Handed(writer), Handed(reader), reads)
+        threads = [
+            WorkerThread(name: "broker-write") { loop.run(handedWriter.take()) },
+            WorkerThread(name: "broker-read") { handedReader.take().run(reads) },
+        ]
+        scheduleRetention()
+    }
+
+    private static func lock(_ directory: String, _ fileSystem: any FileSystem) throws(BrokerError) -> any File {
+        do throws(FileSystemError) {
+            try fileSystem.createDirectory(directory)
+            let file = try fileSystem.open("\(directory)/\(lockName)", .createOrOpen)
+            if try file.tryLock() { return file }
+            file.close()
+        } catch {
+            throw BrokerError(
+                error.isNoSpace ? .retriable : .processFatal,
+                code: error.isNoSpace ? "broker_full" : "broker_io_failed",
+                detail: error.description)
+        }
+        throw BrokerError(
+            .processFatal, code: "broker_owned_elsewhere", detail: "another process has \(directory) open")
+    }
+
+    /// Answers what is queued with `broker_closed`, waits for both threads and lets go of the directory. Calls that
+    /// come later are refused on the caller's own thread.
+    public func close() {
+        let token = retentionTimer.withLock { timer -> TimerToken? in
+            defer { timer = .stopped }
+            if case .scheduled(let token) = timer { return token }
+            return nil
+        }
+        if let token { timers.cancel(token) }
+        writes.stop()
+        reads.stop()
+        for thread in threads { thread.join() }
+        lockFile.close()
+    }
+
+    private func scheduleRetention() {
+        retentionTimer.withLock { timer in
+            if case .stopped = timer { return }
+            timer = .scheduled(
+                timers.schedule(at: clock.now() + settings.retentionInterval) { [weak self] in
+                    guard let self else { return }
+                    retain(starting: true)
+                    scheduleRetention()
+                })
+        }
+    }
+
+    /// Queues a slice of retention; each queues the next one behind what came meanwhile.
+    func retain(starting: Bool) {
+        writes.submit(
+            Job<Writer>(completion: { [weak self] (result: Result<Bool, BrokerError>) in
+                // A failed transaction was logged; the timer starts over.
+                if case .success(true) = result { self?.retain(starting: false) }
+            }) { (writer) throws(JobFailure) in
+                try stored { () throws(StoreError) in try writer.retain(starting: starting) }
+            }, limited: false)
+    }
+}
+
+// MARK: Sinks
+
+extension EmbeddedBroker: RecordSinkFactory, OutcomeSource {
+    public var guarantee: Guarantee { .exactlyOnce }
+
+    public func openSink(
+        spool: SpoolID, lane: Int
+    ) throws(BrokerError) -> (sink: any RecordSink, previous: SinkCheckpoint?) {
+        let key = SinkKey(spool: spool, lane: lane)
+        let opened = try writes.wait { (writer) throws(JobFailure) in
+            try stored { () throws(StoreError) in try writer.openSink(key) }
+        }
+        return (EmbeddedSink(key: key, generation: opened.generation, writes: writes), opened.checkpoint)
+    }
+
+    public func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery] {
+        try reads.wait { (reader) throws(JobFailure) in
+            try stored { () throws(StoreError) in try reader.recentDeliveries(spool: spool, limit: limit) }
+        }
+    }
+}
+
+// MARK: Reading
+
+extension EmbeddedBroker: RecordSource {
+    public func subscribe(
+        consumer: ConsumerName, topics: [TopicName], delegate: any SubscriptionDelegate
+    ) throws(BrokerError) -> any Subscription {
+        let (reads, published, subscriptions) = (reads, published, subscriptions)
+        let subscription = try subscriptions.make(topics: topics, delegate: delegate) { request, allowed, completion in
+            reads.submit(
+                Job<Reader>(completion: completion) { (reader) throws(JobFailure) in
+                    guard allowed else { throw .refused(.subscriptionClosed) }
+                    return try reader.fetch(request, published)
+                })
+        }
+        // On the writer thread, between two transactions, so that no change is missed or told twice. It needs no disk,
+        // so it happens also when the transaction it is queued with fails.
+        writes.submit(
+            Job<Writer>(completion: { (_: Result<Void, BrokerError>) in
+                subscriptions.activate(subscription, published: published)
+            }) { (_) throws(JobFailure) in }, limited: false)
+        return subscription
+    }
+
+    public func fetch(
+        _ request: FetchRequest, completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void
+    ) {
+        let published = published
+        reads.submit(
+            Job<Reader>(completion: completion) { (reader) throws(JobFailure) in
+                try reader.fetch(request, published)
+            })
+    }
+}
+
+extension Reader {
+    fileprivate func fetch(_ request: FetchRequest, _ published: PublishedTopics) throws(JobFailure) -> FetchResult {
+        let partition = request.partition
+        guard let topic = published[partition.topic] else { throw .refused(.unknownTopic(partition.topic)) }
+        guard topic.partitions.indices.contains(Int(partition.partition)) else {
+            throw .refused(.unknownPartition(partition, count: topic.partitions.count))
+        }
+        let number = topic.partitions[Int(partition.partition)].number
+        let result = try stored { () throws(StoreError) in try fetch(request, partition: number) }
+        guard let result else { throw .refused(.unknownTopic(partition.topic)) }
+        return result
+    }
+}
+
+// MARK: Committed offsets
+
+extension EmbeddedBroker: OffsetStore {
+    public func committed(
+        consumer: ConsumerName,
+        completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
+    ) {
+        reads.submit(
+            Job<Reader>(completion: completion) { (reader) throws(JobFailure) in
+                try stored { () throws(StoreError) in try reader.committed(consumer) }
+            })
+    }
+
+    public func commit(
+        consumer: ConsumerName, offsets: [TopicPartition: CommittedOffset],
+        completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void
+    ) {
+        writes.submit(
+            Job<Writer>(completion: completion) { (writer) throws(JobFailure) in
+                try writer.commitOffsets(consumer: consumer, offsets)
+            })
+    }
+
+    public func define(
+        _ definition: ConsumerDefinitionBytes, offsets: [TopicPartition: CommittedOffset], replacing: Bool,
+        completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void
+    ) {
+        writes.submit(
+            Job<Writer>(completion: completion) { (writer) throws(JobFailure) in
+                try writer.define(definition, offsets, replacing: replacing)
+            })
+    }
+
+    public func forget(consumer: ConsumerName, completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void) {
+        writes.submit(
+            Job<Writer>(completion: completion) { (writer) throws(JobFailure) in
+                try stored { () throws(StoreError) in try writer.forget(consumer) }
+            })
+    }
+
+    public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
+        try reads.wait { (reader) throws(JobFailure) in
+            try stored { () throws(StoreError) in try reader.definitions() }
+        }
+    }
+}
+
+// MARK: Topics
+
+/// A deleted topic is not created again by producing to it: `knowledge` says `missing` until an explicit `create`, and
+/// what was accepted before dies as `topic_deleted`. What was accepted before and is handed over only after that
+/// `create` goes to the new topic.
+extension EmbeddedBroker: TopicAdmin {
+    public func knowledge(of topic: TopicName) -> TopicKnowledge { published.knowledge(of: topic) }
+
+    public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
+        let published = published
+        reads.submit(Job<Reader>(completion: completion) { (_) throws(JobFailure) in published.names })
+    }
+
+    public func describe(
+        _ topic: TopicName, completion: @escaping @Sendable (Result<TopicDescription?, BrokerError>) -> Void
+    ) {
+        let published = published
+        reads.submit(Job<Reader>(completion: completion) { (_) throws(JobFailure) in published.describe(topic) })
+    }
+
+    /// - Throws (by the completion): `invalid_partitions`, `invalid_topic_settings`, `too_many_topics`.
+    public func create(
+        _ topic: TopicName, settings: TopicSettings,
+        completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void
+    ) {
+        writes.submit(
+            Job<Writer>(completion: completion) { (writer) throws(JobFailure) in
+                try writer.createTopic(topic, settings)
+            })
+    }
+
+    public func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void) {
+        writes.submit(
+            Job<Writer>(completion: { [weak self] (result: Result<Bool, BrokerError>) in
+                if case .success(true) = result { self?.retain(starting: false) }
+                completion(result)
+            }) { (writer) throws(JobFailure) in
+                try stored { () throws(StoreError) in try writer.deleteTopic(topic) }
+            })
+    }
+
+    public func offsets(
+        of topic: TopicName, atOrAfterMs timestampMs: Int64,
+        completion: @escaping @Sendable (Result<[Int32: Int64], BrokerError>) -> Void
+    ) {
+        let published = published
+        reads.submit(
+            Job<Reader>(completion: completion) { (reader) throws(JobFailure) in
+                guard let state = published[topic] else { throw .refused(.unknownTopic(topic)) }
+                let offsets = try stored { () throws(StoreError) in
+                    try reader.snapshot { () throws(StoreError) in
+                        var offsets: [Int32: Int64] = [:]
+                        for (index, partition) in state.partitions.enumerated() {
+                            offsets[Int32(index)] = try reader.offset(
+                                partition: partition.number, atOrAfterMs: timestampMs)
+                        }
+                        return offsets
+                    }
+                }
+                // Deleted meanwhile.
+                guard offsets.count == state.partitions.count else { throw .refused(.unknownTopic(topic)) }
+                return offsets
+            })
+    }
+}

@@ -1,1 +1,277 @@
-// Journal: see the layer table in CONTRIBUTING.md.
+public import Logging
+public import Primitives
+public import Records
+
+/// The write-ahead log: append-only, checksummed frames in segments, one frame and one sync for each group of appends.
+/// The format and the rules of recovery are in docs/JOURNAL.md.
+///
+/// Life: `open` locks the directory and recovers; `start` begins intake; `close` ends it in order. Two threads: the
+/// writer (commits) and the keeper (spare segment, CHECKPOINT, deletion).
+public final class Journal: Sendable {
+    /// An opened journal before its threads run.
+    public struct Opened {
+        public let report: RecoveryReport
+        public let spool: SpoolID
+        public let lanes: Int
+        /// Of this process: greater than every one before.
+        public let epoch: UInt32
+        /// The owner's bytes from the last CHECKPOINT; empty for a new journal.
+        public let owner: [UInt8]
+        /// No lane needed anything below.
+        public let released: LSN
+        /// End of what was recovered.
+        public let end: LSN
+
+        let parts: Parts
+
+        struct Parts {
+            var directory: String
+            var settings: JournalSettings
+            var fileSystem: any FileSystem
+            var clock: any TimeSource
+            var log: Logger
+            var lock: any File
+            var meta: MetaStore
+            var checkpointFile: SlotFile
+            var checkpoint: Checkpoint
+            var segments: [SegmentInfo]
+        }
+
+        /// Starts the threads and opens intake; without disk space it starts with intake closed.
+        public func start(timers: any Timers, hooks: JournalHooks) throws(JournalError) -> Journal {
+            try Journal(self, timers: timers, hooks: hooks)
+        }
+    }
+
+    public let spool: SpoolID
+    public let epoch: UInt32
+    public let settings: JournalSettings
+    private let shared: JournalShared
+    private let keeper: Keeper
+    private let directoryLock: any File
+    private let threads: Lock<[WorkerThread]>
+    private let watchdog: Watchdog
+
+    /// Locks the directory, recovers what an earlier process left and takes a new epoch. Blocks on the disk.
+    ///
+    /// - Parameter lanes: fixed at creation; another number later is refused.
+    public static func open(
+        directory: String, settings: JournalSettings, lanes: Int, fileSystem: any FileSystem = SystemFileSystem(),
+        clock: any TimeSource = SystemClock(), log: Logger = Logger(label: "postrider.journal")
+    ) throws(JournalError) -> Opened {
+        var report: RecoveryReport
+        let lock: any File
+        let created: Bool
+        do throws(FileSystemError) {
+            try fileSystem.createDirectory(directory)
+            lock = try fileSystem.open(directory + "/LOCK", .createOrOpen)
+            guard try lock.tryLock() else { throw FileSystemError(call: "flock", path: directory, errno: 0) }
+            created = try create(directory, lanes: lanes, on: fileSystem)
+        } catch {
+            if error.call == "flock", error.errno == 0 { throw .inUse(directory: directory) }
+            throw .io(error)
+        }
+        let (metaFile, metaBytes) = try SlotFile.open(Meta.kind, in: directory, on: fileSystem)
+        let (checkpointFile, checkpointBytes) = try SlotFile.open(Checkpoint.kind, in: directory, on: fileSystem)
+        let meta: Meta
+        let checkpoint: Checkpoint
+        do throws(MalformedBytes) {
+            meta = try Meta(decoding: metaBytes)
+            checkpoint = try Checkpoint(decoding: checkpointBytes)
+        } catch {
+            throw .unreadable(path: directory, reason: error.what)
+        }
+        guard meta.lanes == lanes else { throw .laneCount(inJournal: meta.lanes, asked: lanes) }
+
+        var recovery = Recovery(
+            directory: directory, fileSystem: fileSystem, meta: meta, checkpoint: checkpoint, settings: settings,
+            log: log)
+        try recovery.run()
+        report = recovery.report
+        report.created = created
+        let store = MetaStore(file: metaFile, meta: meta)
+        let epoch: UInt32
+        do throws(FileSystemError) {
+            epoch = try store.takeEpoch(
+                above: recovery.epochsSeen, wallSeconds: UInt32(clamping: clock.wallMilliseconds() / 1000))
+        } catch {
+            throw .io(error)
+        }
+        return Opened(
+            report: report, spool: meta.spool, lanes: meta.lanes, epoch: epoch, owner: checkpoint.owner,
+            released: checkpoint.released, end: report.end,
+            parts: Opened.Parts(
+                directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, log: log, lock: lock,
+                meta: store, checkpointFile: checkpointFile, checkpoint: checkpoint, segments: recovery.segments))
+    }
+
+    /// Makes META and CHECKPOINT of a new journal. META comes last: it is what makes a directory a journal.
+    private static func create(
+        _ directory: String, lanes: Int, on fileSystem: any FileSystem
+    ) throws(FileSystemError) -> Bool {
+        if try fileSystem.exists(directory + "/" + Meta.kind.name) { return false }
+        let segments = try fileSystem.list(directory).filter { $0.hasSuffix(".seg") }
+        // Segments without META: not new, and not to be guessed at. Opening META says that it is missing.
+        guard segments.isEmpty else { return false }
+        _ = try SlotFile.create(Checkpoint.kind, in: directory, payload: Checkpoint().encoded(), on: fileSystem)
+        let meta = Meta(spool: .random(), lanes: lanes)
+        _ = try SlotFile.create(Meta.kind, in: directory, payload: meta.encoded(), on: fileSystem)
+        return true
+    }
+
+    private init(_ opened: Opened, timers: any Timers, hooks: JournalHooks) throws(JournalError) {
+        let parts = opened.parts
+        spool = opened.spool
+        epoch = opened.epoch
+        settings = parts.settings
+        directoryLock = parts.lock
+        let index = JournalIndex(
+            segments: parts.segments, tail: MemoryTail(bytesMax: parts.settings.tailBytesMax), durable: opened.end,
+            written: opened.end)
+        shared = JournalShared(
+            directory: parts.directory, settings: parts.settings, fileSystem: parts.fileSystem, clock: parts.clock,
+            log: parts.log, index: index, meta: parts.meta, hooks: hooks)
+        var writer = SegmentWriter(
+            directory: parts.directory, fileSystem: parts.fileSystem, settings: parts.settings, spool: opened.spool,
+            next: LSN(epoch: opened.epoch, sequence: 0), recovered: opened.end, previous: parts.segments.last)
+        do throws(FileSystemError) {
+            try Self.startFirstSegment(&writer, shared: shared)
+        } catch {
+            throw .io(error)
+        }
+        keeper = Keeper(shared: shared, checkpointFile: parts.checkpointFile, checkpoint: parts.checkpoint)
+        let loop = CommitLoop(shared: shared, writer: writer)
+        let (keeper, shared) = (keeper, shared)
+        watchdog = Watchdog(shared: shared, timers: timers)
+        threads = Lock([
+            WorkerThread(name: "journal-writer") { loop.run() },
+            WorkerThread(name: "journal-keeper") { keeper.run() },
+        ])
+        watchdog.start()
+    }
+
+    /// A recovered tail is never appended to: a new segment, in the new epoch. Without space intake stays closed until
+    /// the keeper finds some.
+    private static func startFirstSegment(
+        _ writer: inout SegmentWriter, shared: JournalShared
+    ) throws(FileSystemError) {
+        do throws(FileSystemError) {
+            let info = try writer.start(spare: nil)
+            let replaced = shared.index.withLock { index -> SegmentInfo? in
+                // A last segment without records served as a proof until now.
+                let replaced = index.segments.last.flatMap { $0.isEmpty ? index.segments.removeLast() : nil }
+                index.segments.append(info)
+                index.hasActive = true
+                index.durable = writer.durable
+                index.written = writer.durable
+                return replaced
+            }
+            if let replaced { try shared.fileSystem.remove(replaced.path) }
+        } catch {
+            guard error.isNoSpace, !error.isSync else { throw error }
+            shared.log.error("no disk space, starting with intake closed", metadata: ["error": "\(error)"])
+            shared.queue.withLock { $0.phase = .noSpace }
+        }
+    }
+
+    /// Queues records for the next group. Never blocks; any thread.
+    ///
+    /// - Parameters:
+    ///   - tag: given to `JournalHooks.published`, combined by OR over a frame.
+    ///   - completion: called once, on the journal's thread or, for a refusal, on the caller's.
+    public func append(
+        _ records: JournalRecords, tag: UInt64,
+        completion: @escaping @Sendable (Result<Appended, AppendFailure>) -> Void
+    ) {
+        precondition(records.count > 0)
+        let (refusal, wake) = shared.queue.withLock { queue -> (AppendFailure?, Bool) in
+            if let refusal = queue.refusal(bytes: records.bytes, settings: settings) { return (refusal, false) }
+            queue.waiting.append(
+                Append(body: records.writer.bytes, count: records.count, tag: tag, completion: completion))
+            queue.waitingBytes += records.bytes
+            // While the writer is busy it looks at the queue again by itself.
+            return (nil, queue.waiting.count == 1 && queue.busySince == nil)
+        }
+        if let refusal {
+            shared.metrics.countRefusal(refusal)
+            completion(.failure(refusal))
+        } else if wake {
+            shared.queue.signal()
+        }
+    }
+
+    /// End of what is synced. Any thread.
+    public var durable: LSN { shared.index.withLock { $0.durable } }
+
+    /// End of what is written: past `durable` only under the policy `interval`. Any thread.
+    public var written: LSN { shared.index.withLock { max($0.written, $0.durable) } }
+
+    /// Bytes of frames on disk. Any thread.
+    public var usedBytes: Int64 { shared.index.withLock { $0.usedBytes } }
+
+    /// Why intake is closed, in a word for status pages; nil while it is open. Any thread.
+    public var intakeClosed: String? {
+        switch shared.queue.withLock({ $0.phase }) {
+        case .running: nil
+        case .noSpace: "no_space"
+        case .stalled: "sync_stalled"
+        case .failed: "failed"
+        case .closing: "closing"
+        }
+    }
+
+    /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
+    public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
+
+    /// A reader of its own, beginning at `lsn`. Any thread.
+    public func reader(from lsn: LSN) -> JournalReader { JournalReader(shared: shared, from: lsn) }
+
+    /// Refuses new appends, commits and proves what is queued, writes the last CHECKPOINT, joins the threads and
+    /// releases the directory. Blocks; call once.
+    public func close() {
+        shared.queue.withLock { queue in
+            if queue.phase != .failed { queue.phase = .closing }
+        }
+        shared.queue.broadcast()
+        shared.keeper.stop()
+        watchdog.stop()
+        for thread in threads.withLock({ $0 }) { thread.join() }
+        if shared.queue.withLock({ $0.phase }) == .closing {
+            do throws(FileSystemError) {
+                try keeper.finish()
+            } catch {
+                shared.fail(.io(error))
+            }
+        }
+        directoryLock.close()
+    }
+}
+
+/// Looks now and then whether a sync hangs.
+final class Watchdog: Sendable {
+    private let shared: JournalShared
+    private let timers: any Timers
+    private let token = Lock<TimerToken?>(nil)
+    private let stopped = Lock(false)
+
+    init(shared: JournalShared, timers: any Timers) {
+        self.shared = shared
+        self.timers = timers
+    }
+
+    func start() {
+        let quarter = Duration.nanoseconds(shared.settings.syncTimeout.wholeNanoseconds / 4)
+        let period = min(.seconds(1), max(.milliseconds(5), quarter))
+        let next = timers.schedule(at: shared.clock.now() + period) { [weak self] in
+            guard let self, !self.stopped.withLock({ $0 }) else { return }
+            self.shared.answerStalled()
+            self.start()
+        }
+        token.withLock { $0 = next }
+    }
+
+    func stop() {
+        stopped.withLock { $0 = true }
+        if let last = token.withLock({ $0 }) { timers.cancel(last) }
+    }
+}

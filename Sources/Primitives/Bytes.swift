@@ -10,7 +10,7 @@ public struct MalformedBytes: Error, Equatable, Sendable {
 }
 
 /// Reads little-endian integers and runs of bytes from a slice; every read is checked against what is left.
-public struct ByteReader {
+public struct ByteReader: Sendable {
     private let bytes: ByteSlice
     public private(set) var position: Int
 
@@ -50,7 +50,7 @@ public struct ByteReader {
 }
 
 /// Appends little-endian integers and runs of bytes.
-public struct ByteWriter {
+public struct ByteWriter: Sendable {
     public var bytes: [UInt8]
 
     public init(capacity: Int = 0) {

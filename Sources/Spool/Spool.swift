@@ -1,1 +1,264 @@
-// Spool: see the layer table in CONTRIBUTING.md.
+import CoreMetrics
+public import Journal
+import Logging
+public import Primitives
+public import Records
+
+/// Why records were not accepted. None of them is stored unless `outcomeUnknown`.
+public enum SpoolRefusal: Error, Equatable, Sendable {
+    /// The spool holds as many bytes as `spool.bytes_max` allows.
+    case quota(bytesMax: Int64)
+    /// Intake is closed for another reason than the disk, which the code names (for example
+    /// `spool_history_unknown`).
+    case closed(code: String)
+    case journal(AppendFailure)
+
+    public var outcomeUnknown: Bool {
+        if case .journal(let failure) = self { failure.outcomeUnknown } else { false }
+    }
+}
+
+/// What an accepted request gets: `count` LSNs without a gap.
+public struct Acceptance: Hashable, Sendable {
+    public var first: LSN
+    public var count: Int
+    /// false under the policy `interval`.
+    public var synced: Bool
+}
+
+/// The write-ahead spool: the journal, the lanes' cursors in it, its quota, and what became of records.
+///
+/// Life: `open` recovers and begins intake; `close` ends it. Any thread may call any method; only those that say so
+/// block.
+public final class Spool: Sendable {
+    private struct State {
+        var cursors: LaneCursors
+        var outcomes: RecentOutcomes
+        var usedBytes: Int64 = 0
+        var closedCode: String?
+        var durable: LSN
+    }
+
+    public let id: SpoolID
+    /// Leads every receipt.
+    public let shortID: String
+    public let epoch: UInt32
+    public let settings: SpoolSettings
+    public let recovery: RecoveryReport
+    private let journal: Journal
+    private let state: Lock<State>
+    /// Wakes the lanes' threads.
+    private let wakeups: [Monitor<Bool>]
+    private let lag: [Gauge]
+    private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
+
+    /// Blocks on the disk while it recovers.
+    ///
+    /// - Parameter failed: a write or sync failed; the process is to exit. Called on a thread of the journal.
+    public static func open(
+        directory: String, settings: SpoolSettings, fileSystem: any FileSystem = SystemFileSystem(),
+        clock: any TimeSource = SystemClock(), timers: any Timers, failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(JournalError) -> Spool {
+        let opened = try Journal.open(
+            directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
+            clock: clock)
+        return try Spool(opened, directory: directory, settings: settings, timers: timers, failed: failed)
+    }
+
+    private init(
+        _ opened: Journal.Opened, directory: String, settings: SpoolSettings, timers: any Timers,
+        failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(JournalError) {
+        var cursors: LaneCursors
+        do throws(MalformedBytes) {
+            cursors = try LaneCursors(decoding: opened.owner, lanes: opened.lanes)
+        } catch {
+            throw .unreadable(path: directory + "/CHECKPOINT", reason: error.what)
+        }
+        // What was recovered may be anybody's: every lane looks through it once.
+        for lane in cursors.lanes.indices { cursors.lanes[lane].wanted = opened.end }
+        id = opened.spool
+        shortID = opened.spool.short
+        epoch = opened.epoch
+        self.settings = settings
+        recovery = opened.report
+        let state = Lock(
+            State(cursors: cursors, outcomes: RecentOutcomes(capacity: settings.outcomesKept), durable: opened.end))
+        let wakeups = (0..<opened.lanes).map { _ in Monitor(false) }
+        self.state = state
+        self.wakeups = wakeups
+        lag = (0..<opened.lanes).map {
+            Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String($0))])
+        }
+        let used = Lock<@Sendable () -> Int64>({ 0 })
+        let hooks = JournalHooks(
+            published: { lsns, tag in
+                let bytes = used.withLock { $0 }()
+                state.withLock { state in
+                    state.durable = lsns.upperBound
+                    state.usedBytes = bytes
+                    for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
+                        state.cursors.lanes[lane].found(in: lsns)
+                    }
+                }
+                for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 { wakeups[lane].wake() }
+            },
+            checkpoint: {
+                let bytes = used.withLock { $0 }()
+                return state.withLock { state in
+                    state.usedBytes = bytes
+                    let released = state.cursors.released(durable: state.durable)
+                    return (released, state.cursors.encoded(durable: state.durable))
+                }
+            },
+            failed: failed)
+        journal = try opened.start(timers: timers, hooks: hooks)
+        let journal = journal
+        used.withLock { $0 = { [weak journal] in journal?.usedBytes ?? 0 } }
+    }
+
+    /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
+    public func close() {
+        journal.close()
+        for wakeup in wakeups { wakeup.wake() }
+    }
+
+    // MARK: - Intake
+
+    /// Accepts all of the records or none. Never blocks.
+    ///
+    /// - Parameters:
+    ///   - records: 1 or more.
+    ///   - completion: once, on the journal's thread, or on the caller's for a refusal.
+    public func submit(
+        _ records: [SpoolRecord], completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
+    ) {
+        let (overQuota, closed) = state.withLock { ($0.usedBytes >= settings.bytesMax, $0.closedCode) }
+        if let closed { return completion(.failure(.closed(code: closed))) }
+        if overQuota {
+            quotaRefusals.increment()
+            return completion(.failure(.quota(bytesMax: settings.bytesMax)))
+        }
+        var body = JournalRecords(
+            capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
+        var tag: UInt64 = 0
+        // Nearly every request is for one topic.
+        var last: (topic: TopicName, lane: UInt8)?
+        for record in records {
+            let lane: UInt8
+            if let last, last.topic == record.topic {
+                lane = last.lane
+            } else {
+                lane = Records.lane(of: record.topic, lanes: settings.lanes)
+                last = (record.topic, lane)
+            }
+            tag |= 1 << UInt64(lane)
+            body.append { SpoolRecordCodec.encode(record, lane: lane, to: &$0) }
+        }
+        let count = records.count
+        journal.append(body, tag: tag) { result in
+            switch result {
+            case .success(let appended):
+                completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
+            case .failure(let failure):
+                completion(.failure(.journal(failure)))
+            }
+        }
+    }
+
+    /// Closes intake for a reason outside the disk, or opens it again with nil.
+    public func closeIntake(_ code: String?) { state.withLock { $0.closedCode = code } }
+
+    /// Why nothing is accepted now, as a stable code; nil when records are accepted.
+    public var intakeClosed: String? {
+        if let code = journal.intakeClosed { return code }
+        return state.withLock { $0.closedCode ?? ($0.usedBytes >= settings.bytesMax ? "quota" : nil) }
+    }
+
+    /// Bytes of frames on disk.
+    public var usedBytes: Int64 { state.withLock { $0.usedBytes } }
+
+    /// Whether this spool ever ran under the epoch.
+    public func isKnown(epoch: UInt32) -> Bool { journal.isKnown(epoch: epoch) }
+
+    // MARK: - Lanes
+
+    /// The last LSN of the lane that this spool knows to be at the broker.
+    public func delivered(lane: Int) -> LSN { state.withLock { $0.cursors.lanes[lane].delivered } }
+
+    /// Reads a lane's undelivered records; for the lane's thread.
+    public func laneReader(_ lane: Int) -> LaneReader {
+        let state = state
+        let start: () -> LSN = { state.withLock { $0.cursors.lanes[lane].scanned } }
+        return LaneReader(lane: UInt8(lane), reader: journal.reader(from: start()), start: start)
+    }
+
+    /// Sleeps until there may be something for the lane, the deadline passes, or `wake(lane:)`.
+    public func waitForWork(lane: Int, until deadline: MonotonicInstant?) {
+        _ = wakeups[lane].wait(until: deadline) { woken -> Bool? in
+            defer { woken = false }
+            return woken ? true : nil
+        }
+    }
+
+    /// Ends a `waitForWork`.
+    public func wake(lane: Int) { wakeups[lane].wake() }
+
+    /// Records how far a lane got. Only ever forward.
+    ///
+    /// - Parameters:
+    ///   - delivered: the lane's last LSN committed at the broker.
+    ///   - scanned: nothing of the lane below is undelivered.
+    ///   - deliveries: of the hand-over that was just committed.
+    public func advance(lane: Int, delivered: LSN, scanned: LSN, deliveries: [Delivery]) {
+        state.withLock { state in
+            state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
+            state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
+            for delivery in deliveries { state.outcomes.add(delivery) }
+        }
+    }
+
+    /// Adds outcomes that the broker kept, after a start or a lost answer.
+    public func remember(_ deliveries: [Delivery]) {
+        state.withLock { state in for delivery in deliveries { state.outcomes.add(delivery) } }
+    }
+
+    /// For the lag's metric, which the lane knows best.
+    public func report(lane: Int, lagRecords: Int) { lag[lane].record(lagRecords) }
+
+    // MARK: - Receipts
+
+    public func receipt(_ lsn: LSN) -> Receipt { Receipt(spool: shortID, lsn: lsn) }
+
+    /// What became of a record. May block on the disk.
+    public func outcome(of lsn: LSN) throws(JournalError) -> Outcome {
+        let written = journal.written
+        let (known, lanes, released) = state.withLock { state in
+            (state.outcomes[lsn], state.cursors.lanes, state.cursors.released(durable: state.durable))
+        }
+        if let known { return .delivered(known) }
+        guard lsn < written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
+        if lsn < released { return .expired }
+        // Neither wholly delivered nor wholly waiting: the record itself tells its lane.
+        let reader = journal.reader(from: lsn)
+        var lane: UInt8?
+        if let frame = try reader.next(), frame.first <= lsn, lsn < frame.end {
+            do throws(MalformedBytes) {
+                try frame.forEachRecord { at, bytes in if at == lsn { lane = SpoolRecordCodec.lane(of: bytes) } }
+            } catch {
+                throw .corruption([lsn..<LSN(rawValue: lsn.rawValue + 1)], detail: error.what)
+            }
+        }
+        guard let lane, Int(lane) < lanes.count else { return lsn >= journal.durable ? .accepted : .unknown }
+        if lsn > lanes[Int(lane)].delivered { return .accepted }
+        // Delivered between the two looks, perhaps.
+        return state.withLock { $0.outcomes[lsn] }.map { .delivered($0) } ?? .expired
+    }
+}
+
+extension Monitor<Bool> {
+    fileprivate func wake() {
+        withLock { $0 = true }
+        signal()
+    }
+}

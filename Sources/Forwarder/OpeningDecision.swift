@@ -1,0 +1,31 @@
+import Broker
+import Records
+
+/// What a freshly opened sink's checkpoint means. A pure function, so that every row of the table has a test.
+enum OpeningDecision: Equatable {
+    /// Go on after this LSN. `alarm` names what is odd about it.
+    case goOn(after: LSN, alarm: String?)
+    /// The spool was restored from a backup, or a copy of it ran elsewhere: nothing is guessed.
+    case historyUnknown
+    /// Another process owns this spool right now.
+    case ownedElsewhere
+
+    /// - Parameters:
+    ///   - previous: what the broker says; nil, nothing.
+    ///   - delivered: what the spool itself knows to be delivered.
+    ///   - epoch: of this process; `nonce` likewise.
+    ///   - wasClaimed: this process wrote a claim on this lane before, so any foreign nonce is newer than that.
+    ///   - isKnown: whether an epoch is in the spool's history.
+    static func decide(
+        previous: SinkCheckpoint?, delivered: LSN, epoch: UInt32, nonce: UInt64, wasClaimed: Bool,
+        isKnown: (UInt32) -> Bool
+    ) -> OpeningDecision {
+        guard let previous else {
+            return .goOn(after: delivered, alarm: delivered > .zero ? "checkpoint_missing" : nil)
+        }
+        if previous.nonce != nonce, wasClaimed || previous.epoch == epoch { return .ownedElsewhere }
+        guard isKnown(previous.epoch) else { return .historyUnknown }
+        if previous.lsn < delivered { return .goOn(after: delivered, alarm: "checkpoint_behind") }
+        return .goOn(after: previous.lsn, alarm: nil)
+    }
+}

@@ -1,0 +1,58 @@
+public import Primitives
+public import Records
+
+/// Why a journal could not be opened, read or kept.
+public enum JournalError: Error, Sendable, CustomStringConvertible {
+    /// Another process holds the directory's lock.
+    case inUse(directory: String)
+    /// The disk refused.
+    case io(FileSystemError)
+    /// META or CHECKPOINT is broken or of a newer version, or a file belongs to another journal.
+    case unreadable(path: String, reason: String)
+    /// Opened with another number of lanes than the journal was created with.
+    case laneCount(inJournal: Int, asked: Int)
+    /// Records that were synced, and are still needed, are missing or broken.
+    case corruption([Range<LSN>], detail: String)
+
+    public var description: String {
+        switch self {
+        case .inUse(let directory):
+            "\(directory) is in use by another process; one Postrider owns a data directory at a time"
+        case .io(let error): "\(error)"
+        case .unreadable(let path, let reason): "\(path) cannot be read: \(reason)"
+        case .laneCount(let inJournal, let asked):
+            "the journal was created with \(inJournal) lanes and spool.lanes is \(asked): drain it, then start in a new "
+                + "directory"
+        case .corruption(let ranges, let detail):
+            "synced records are lost: LSN "
+                + ranges.map { "\($0.lowerBound) to \($0.upperBound.rawValue - 1)" }.joined(separator: ", ")
+                + (detail.isEmpty ? "" : " (\(detail))")
+                + "; restore the directory, or accept the loss with `postrider spool repair --quarantine`"
+        }
+    }
+}
+
+/// Why an append was not acknowledged.
+public enum AppendFailure: Error, Equatable, Sendable {
+    /// No disk space. Nothing of it is stored; intake opens again by itself when there is space.
+    case noSpace
+    /// A sync takes longer than `syncTimeout`. `wasWritten`: this append was part of it, so its outcome is unknown;
+    /// otherwise nothing of it is stored.
+    case stalled(wasWritten: Bool)
+    /// A write or sync failed, and the process is about to exit. `wasWritten` as above.
+    case failed(wasWritten: Bool)
+    /// The queue before the disk is full. Nothing of it is stored.
+    case queueFull
+    /// Larger than a segment can hold. Nothing of it is stored.
+    case tooLarge(bytesMax: Int)
+    /// The journal was closed. Nothing of it is stored.
+    case closed
+
+    /// Whether the records may appear although no success was reported.
+    public var outcomeUnknown: Bool {
+        switch self {
+        case .stalled(let wasWritten), .failed(let wasWritten): wasWritten
+        case .noSpace, .queueFull, .tooLarge, .closed: false
+        }
+    }
+}

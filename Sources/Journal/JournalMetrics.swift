@@ -1,0 +1,29 @@
+import CoreMetrics
+
+/// The journal's series; looked up once.
+struct JournalMetrics: Sendable {
+    let syncSeconds = Timer(label: "postrider_journal_sync_seconds")
+    let groupRecords = Recorder(label: "postrider_journal_group_records")
+    let records = Counter(label: "postrider_journal_records_total")
+    let bytes = Counter(label: "postrider_journal_bytes_total")
+    let segments = Gauge(label: "postrider_journal_segments")
+    let usedBytes = Gauge(label: "postrider_journal_used_bytes")
+    let slowSyncs = Counter(label: "postrider_journal_slow_syncs_total")
+    let refused: [String: Counter] = Dictionary(
+        uniqueKeysWithValues: ["no_space", "stalled", "failed", "queue_full", "too_large", "closed"].map {
+            ($0, Counter(label: "postrider_journal_refused_total", dimensions: [("reason", $0)]))
+        })
+
+    func countRefusal(_ failure: AppendFailure) {
+        let reason =
+            switch failure {
+            case .noSpace: "no_space"
+            case .stalled: "stalled"
+            case .failed: "failed"
+            case .queueFull: "queue_full"
+            case .tooLarge: "too_large"
+            case .closed: "closed"
+            }
+        refused[reason]?.increment()
+    }
+}

@@ -1,0 +1,100 @@
+import Primitives
+public import Records
+
+/// Reads synced records in LSN order from any LSN on: from memory while it keeps up, else from the disk. One thread at
+/// a time; every reader has its own place.
+// SAFETY: handed from thread to thread by its owner, never used by two at once.
+public final class JournalReader: @unchecked Sendable {
+    private let shared: JournalShared
+    /// The next frame returned ends after it.
+    public private(set) var position: LSN
+    private var walk: SegmentWalk?
+
+    init(shared: JournalShared, from position: LSN) {
+        self.shared = shared
+        self.position = position
+    }
+
+    /// The next frame that holds records at or after the position, which moves to its end. It may begin before the
+    /// position: skip those records. May block on the disk.
+    ///
+    /// - Returns: nil when everything synced was read.
+    /// - Throws: `JournalError.corruption` for broken records; `skip(to:)` their end to go on.
+    public func next() throws(JournalError) -> JournalFrame? {
+        while true {
+            enum Place {
+                case nothing
+                case memory(JournalFrame)
+                case disk(SegmentInfo, LSN, isActive: Bool)
+            }
+            let place = shared.index.withLock { index -> Place in
+                guard position < index.durable else { return .nothing }
+                if let frame = index.tail.frame(at: position) { return .memory(frame) }
+                guard let (info, at, isActive) = index.segment(holding: position), at < index.durable else {
+                    return .nothing
+                }
+                return .disk(info, at, isActive: isActive)
+            }
+            switch place {
+            case .nothing:
+                return nil
+            case .memory(let frame):
+                walk = nil
+                position = frame.end
+                return frame
+            case .disk(let info, let at, let isActive):
+                position = at
+                // A segment that never got a frame: the next look goes past it.
+                if !isActive, at >= info.end { continue }
+                if let frame = try readDisk(info, isActive: isActive) { return frame }
+            }
+        }
+    }
+
+    public func skip(to lsn: LSN) {
+        position = max(position, lsn)
+        walk = nil
+    }
+
+    /// nil when the segment holds nothing more: the position then lies at its end.
+    private func readDisk(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {
+        let lost: Range<LSN>
+        do throws(FileSystemError) {
+            if walk?.header != segment.header {
+                walk = try SegmentWalk(
+                    header: segment.header, file: try shared.fileSystem.open(segment.path, .readOnly))
+            }
+            var refreshed = false
+            while let step = try walk?.next(verifiedBelow: position) {
+                if case .frame(let frame) = step {
+                    if frame.header.count == 0 || frame.header.end <= position { continue }
+                    position = frame.header.end
+                    return JournalFrame(
+                        first: frame.header.first, count: frame.header.count,
+                        body: .init(bytes: Array(frame.body), range: 0..<frame.body.count))
+                }
+                // Zeros or half a frame in the window may be older than what is in the file now.
+                if !refreshed {
+                    refreshed = true
+                    walk?.refresh()
+                    continue
+                }
+                if case .bad(let offset) = step,
+                    let skip = segment.skips.first(where: { $0.lowerBound == offset })
+                {
+                    walk?.jump(to: skip.upperBound)
+                    continue
+                }
+                break
+            }
+            let after = (walk?.offset ?? 0) + Int64(Format.alignment)
+            let next = try walk?.findHeader(from: after)?.header.first
+            walk = nil
+            let end = isActive ? shared.index.withLock { $0.durable } : segment.end
+            lost = position..<max(position, min(next ?? end, end))
+        } catch {
+            throw .io(error)
+        }
+        throw .corruption([lost], detail: segment.path)
+    }
+}

@@ -1,0 +1,91 @@
+import Logging
+import Primitives
+public import Records
+
+/// How a journal speaks to its owner. Called on the journal's threads; must be short and must not block.
+public struct JournalHooks: Sendable {
+    /// These LSNs, following on those of the last call, are synced and readable; the tags of their appends, combined.
+    public var published: @Sendable (_ lsns: Range<LSN>, _ tag: UInt64) -> Void
+    /// What to keep in CHECKPOINT: no lane needs anything below `released`; `owner` is the spool's own.
+    public var checkpoint: @Sendable () -> (released: LSN, owner: [UInt8])
+    /// A write or sync failed: every waiting append has been answered, nothing is accepted any more; exit.
+    public var failed: @Sendable (JournalError) -> Void
+
+    public init(
+        published: @escaping @Sendable (Range<LSN>, UInt64) -> Void,
+        checkpoint: @escaping @Sendable () -> (released: LSN, owner: [UInt8]),
+        failed: @escaping @Sendable (JournalError) -> Void
+    ) {
+        self.published = published
+        self.checkpoint = checkpoint
+        self.failed = failed
+    }
+}
+
+/// What the writer, the keeper and the readers of one journal have in common.
+final class JournalShared: Sendable {
+    let directory: String
+    let settings: JournalSettings
+    let fileSystem: any FileSystem
+    let clock: any TimeSource
+    let log: Logger
+    let metrics = JournalMetrics()
+    let queue = Monitor(AppendQueue())
+    let index: Lock<JournalIndex>
+    let meta: MetaStore
+    let keeper = KeeperSignal()
+    let hooks: JournalHooks
+
+    init(
+        directory: String, settings: JournalSettings, fileSystem: any FileSystem, clock: any TimeSource, log: Logger,
+        index: JournalIndex, meta: MetaStore, hooks: JournalHooks
+    ) {
+        self.directory = directory
+        self.settings = settings
+        self.fileSystem = fileSystem
+        self.clock = clock
+        self.log = log
+        self.index = Lock(index)
+        self.meta = meta
+        self.hooks = hooks
+    }
+
+    /// Ends the journal after a failed write or sync. Only the first failure counts.
+    func fail(_ error: JournalError) {
+        let (first, written, waiting) = queue.withLock { queue in
+            defer {
+                queue.phase = .failed
+                queue.inFlight = []
+                queue.busySince = nil
+            }
+            return (queue.phase != .failed, queue.inFlight, queue.takeAll())
+        }
+        queue.broadcast()
+        guard first else { return }
+        log.critical("journal failed", metadata: ["error": "\(error)"])
+        for append in written { append.completion(.failure(.failed(wasWritten: true))) }
+        for append in waiting { append.completion(.failure(.failed(wasWritten: false))) }
+        hooks.failed(error)
+    }
+
+    /// Answers what waits on a sync that takes too long. Called by the watchdog's timer.
+    func answerStalled() {
+        let (written, waiting) = queue.withLock { queue -> ([Append], [Append]) in
+            guard let since = queue.busySince, clock.now() - since > settings.syncTimeout, queue.phase == .running
+            else { return ([], []) }
+            queue.phase = .stalled
+            defer { queue.inFlight = [] }
+            return (queue.inFlight, queue.takeAll())
+        }
+        guard !written.isEmpty || !waiting.isEmpty else { return }
+        log.error("a sync hangs, intake is closed until it returns", metadata: ["waiting": "\(written.count)"])
+        for append in written {
+            metrics.countRefusal(.stalled(wasWritten: true))
+            append.completion(.failure(.stalled(wasWritten: true)))
+        }
+        for append in waiting {
+            metrics.countRefusal(.stalled(wasWritten: false))
+            append.completion(.failure(.stalled(wasWritten: false)))
+        }
+    }
+}

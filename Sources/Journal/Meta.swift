@@ -1,0 +1,108 @@
+import Primitives
+import Records
+
+/// The journal's identity and history. Written at creation and at each start, synced before the new epoch is used.
+///
+/// Payload: UUID (16 bytes), lane count (4), number of epochs (4), the epochs in rising order (4 each), number of
+/// quarantined ranges (4), each as first LSN and end LSN (16).
+struct Meta: Equatable {
+    static let kind = SlotFile.Kind(name: "META", magic: 0x0A1A_4154_454D_5250, slotBytes: 65536)  // "PRMETA\x1A\n"
+    /// Older starts than these many are forgotten: a checkpoint of theirs would count as unknown history.
+    static let epochsMax = 8192
+    static let quarantinedMax = 1024
+
+    var spool: SpoolID
+    var lanes: Int
+    /// Rising; the last is the newest.
+    var epochs: [UInt32]
+    var quarantined: [Range<LSN>]
+
+    init(spool: SpoolID, lanes: Int, epochs: [UInt32] = [], quarantined: [Range<LSN>] = []) {
+        self.spool = spool
+        self.lanes = lanes
+        self.epochs = epochs
+        self.quarantined = quarantined
+    }
+
+    mutating func append(epoch: UInt32) {
+        precondition(epochs.last.map { $0 < epoch } ?? true)
+        epochs.append(epoch)
+        if epochs.count > Self.epochsMax { epochs.removeFirst(epochs.count - Self.epochsMax) }
+    }
+
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter(capacity: 64 + 4 * epochs.count)
+        writer.integer(spool.high)
+        writer.integer(spool.low)
+        writer.integer(UInt32(lanes))
+        writer.integer(UInt32(epochs.count))
+        for epoch in epochs { writer.integer(epoch) }
+        writer.integer(UInt32(quarantined.count))
+        for range in quarantined {
+            writer.integer(range.lowerBound.rawValue)
+            writer.integer(range.upperBound.rawValue)
+        }
+        return writer.bytes
+    }
+
+    init(decoding payload: ByteSlice) throws(MalformedBytes) {
+        var reader = ByteReader(payload)
+        spool = SpoolID(high: try reader.integer(), low: try reader.integer())
+        lanes = Int(try reader.integer(UInt32.self))
+        let epochCount = Int(try reader.integer(UInt32.self))
+        guard epochCount <= Self.epochsMax, (1...64).contains(lanes) else { throw MalformedBytes("META fields") }
+        epochs = []
+        for _ in 0..<epochCount { epochs.append(try reader.integer()) }
+        let rangeCount = Int(try reader.integer(UInt32.self))
+        guard rangeCount <= Self.quarantinedMax else { throw MalformedBytes("META fields") }
+        quarantined = []
+        for _ in 0..<rangeCount {
+            let first = LSN(rawValue: try reader.integer())
+            let end = LSN(rawValue: try reader.integer())
+            guard first < end else { throw MalformedBytes("quarantined range") }
+            quarantined.append(first..<end)
+        }
+        guard reader.remaining == 0, zip(epochs, epochs.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw MalformedBytes("META fields")
+        }
+    }
+}
+
+/// How far things are, synced about once a second while they move.
+///
+/// Payload: `durable_lsn` (8), `verified_lsn` (8), `released_lsn` (8), length of the owner's bytes (4), those bytes.
+struct Checkpoint: Equatable {
+    static let kind = SlotFile.Kind(
+        name: "CHECKPOINT", magic: 0x0A1A_5054_4B43_5250, slotBytes: 8192)  // "PRCKPT\x1A\n"
+
+    /// Every record below was synced.
+    var durable = LSN.zero
+    /// Every frame below was written and synced, or read and found good, by an earlier process: the next start does
+    /// not read its body again.
+    var verified = LSN.zero
+    /// No lane needs anything below.
+    var released = LSN.zero
+    /// The spool's lane cursors.
+    var owner: [UInt8] = []
+
+    init() {}
+
+    func encoded() -> [UInt8] {
+        var writer = ByteWriter(capacity: 28 + owner.count)
+        writer.integer(durable.rawValue)
+        writer.integer(verified.rawValue)
+        writer.integer(released.rawValue)
+        writer.integer(UInt32(owner.count))
+        writer.bytes.append(contentsOf: owner)
+        return writer.bytes
+    }
+
+    init(decoding payload: ByteSlice) throws(MalformedBytes) {
+        var reader = ByteReader(payload)
+        durable = LSN(rawValue: try reader.integer())
+        verified = LSN(rawValue: try reader.integer())
+        released = LSN(rawValue: try reader.integer())
+        owner = Array(try reader.slice(Int(try reader.integer(UInt32.self))))
+        guard reader.remaining == 0 else { throw MalformedBytes("CHECKPOINT length") }
+    }
+}

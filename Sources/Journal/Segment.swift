@@ -1,0 +1,190 @@
+import Primitives
+import Records
+
+/// What is known of a segment while the journal is open.
+struct SegmentInfo: Sendable {
+    var header: SegmentHeader
+    var path: String
+    /// One past the last LSN of its frames; of the active segment it is behind.
+    var end: LSN
+    /// Bytes up to the end of its last frame, the header included.
+    var usedBytes: Int64
+    /// Header checksum of its last frame, or of the segment while it has none.
+    var lastChecksum: UInt32
+    /// Byte ranges that hold broken frames nobody needs: readers jump over them.
+    var skips: [Range<Int64>] = []
+
+    var base: LSN { header.base }
+    var isEmpty: Bool { usedBytes == Int64(Format.segmentHeaderBytes) }
+}
+
+/// Reads one segment's file through a window of memory. One thread at a time.
+struct SegmentWindow {
+    static let bytes = 1 << 20
+
+    let file: any File
+    let fileBytes: Int64
+    private var window: [UInt8] = []
+    private var windowOffset: Int64 = 0
+
+    init(file: any File) throws(FileSystemError) {
+        self.file = file
+        fileBytes = try file.size()
+    }
+
+    /// Forgets what was read: the file may have grown frames since.
+    mutating func drop() {
+        window = []
+        windowOffset = 0
+    }
+
+    /// Up to `count` bytes from `offset`; fewer only at the end of the file.
+    mutating func read(_ count: Int, at offset: Int64) throws(FileSystemError) -> ByteSlice {
+        let windowEnd = windowOffset + Int64(window.count)
+        if offset < windowOffset || offset + Int64(count) > windowEnd {
+            let wanted = min(Int64(max(count, Self.bytes)), max(0, fileBytes - offset))
+            if offset < windowOffset || offset + wanted > windowEnd {
+                window = try file.read(Int(wanted), at: offset)
+                windowOffset = offset
+            }
+        }
+        let start = Int(min(offset - windowOffset, Int64(window.count)))
+        return window[start..<min(start + count, window.count)]
+    }
+}
+
+/// One frame as read from the disk.
+struct DiskFrame {
+    var header: FrameHeader
+    var body: ByteSlice
+    var offset: Int64
+
+    var endOffset: Int64 { offset + Int64(header.frameBytes) }
+}
+
+/// Walks the frames of one segment in order and tells what it meets; judges nothing.
+struct SegmentWalk {
+    enum Step {
+        case frame(DiskFrame)
+        /// Zeros up to the end of the file, or the end itself.
+        case cleanEnd
+        /// Bytes at `offset` that are no good frame of this place.
+        case bad(offset: Int64)
+    }
+
+    let header: SegmentHeader
+    private(set) var window: SegmentWindow
+    /// Where the next frame should be.
+    private(set) var offset: Int64
+    /// The LSN that it should begin with; nil after a jump, when any is taken.
+    private var expected: LSN?
+    private var previousChecksum: UInt32?
+
+    init(header: SegmentHeader, file: any File) throws(FileSystemError) {
+        self.header = header
+        window = try SegmentWindow(file: file)
+        offset = Int64(Format.segmentHeaderBytes)
+        expected = header.base
+        previousChecksum = header.checksum
+    }
+
+    /// - Parameter verifiedBelow: bodies of frames that end at or below are not read.
+    mutating func next(verifiedBelow: LSN) throws(FileSystemError) -> Step {
+        guard let frame = try frame(at: offset, verifiedBelow: verifiedBelow) else {
+            return try isZero(from: offset) ? .cleanEnd : .bad(offset: offset)
+        }
+        if let expected, frame.header.first != expected { return .bad(offset: offset) }
+        if let previousChecksum, frame.header.previousChecksum != previousChecksum { return .bad(offset: offset) }
+        go(past: frame)
+        return .frame(frame)
+    }
+
+    /// Goes on with the frame at `offset` whatever came before it.
+    mutating func jump(to offset: Int64) {
+        self.offset = offset
+        expected = nil
+        previousChecksum = nil
+    }
+
+    /// Forgets what was read ahead: the file may have grown frames since.
+    mutating func refresh() { window.drop() }
+
+    /// The first good header at or after `offset`, with its place; its body is not looked at. Linear: each place costs
+    /// one comparison, and bytes that a client chose never carry the salted checksum.
+    mutating func findHeader(from offset: Int64) throws(FileSystemError) -> (header: FrameHeader, offset: Int64)? {
+        var place = (offset + 7) & ~7
+        while place + Int64(Format.frameHeaderBytes) <= window.fileBytes {
+            let run = try window.read(SegmentWindow.bytes, at: place)
+            var index = run.startIndex
+            while index + Format.frameHeaderBytes <= run.endIndex {
+                if run.littleEndian(at: index, as: UInt32.self) == Format.frameMagic {
+                    let found = place + Int64(index - run.startIndex)
+                    let left = Int(window.fileBytes - found)
+                    if let header = FrameHeader(decoding: run[index...], bytesLeft: left, segment: self.header) {
+                        return (header, found)
+                    }
+                }
+                index += Format.alignment
+            }
+            place += Int64(index - run.startIndex)
+        }
+        return nil
+    }
+
+    /// The frame at `offset` when header and body are good.
+    mutating func frame(at offset: Int64, verifiedBelow: LSN = .zero) throws(FileSystemError) -> DiskFrame? {
+        let left = Int(max(0, window.fileBytes - offset))
+        let start = try window.read(Format.frameHeaderBytes, at: offset)
+        guard let header = FrameHeader(decoding: start, bytesLeft: left, segment: header) else { return nil }
+        if header.end <= verifiedBelow {
+            return DiskFrame(header: header, body: [], offset: offset)
+        }
+        let body = try window.read(header.bodyBytes, at: offset + Int64(Format.frameHeaderBytes))
+        guard body.count == header.bodyBytes, Format.checksum(body, seed: self.header.salt) == header.bodyChecksum
+        else {
+            return nil
+        }
+        return DiskFrame(header: header, body: body, offset: offset)
+    }
+
+    private mutating func go(past frame: DiskFrame) {
+        offset = frame.endOffset
+        expected = frame.header.end
+        previousChecksum = frame.header.checksum
+    }
+
+    private mutating func isZero(from start: Int64) throws(FileSystemError) -> Bool {
+        var place = start
+        while place < window.fileBytes {
+            let run = try window.read(SegmentWindow.bytes, at: place)
+            if run.isEmpty { return true }
+            let zero = run.withUnsafeBytes { raw in
+                // Eight bytes at a time; the rest one by one.
+                let words = raw.count / 8
+                for word in 0..<words where raw.loadUnaligned(fromByteOffset: word * 8, as: UInt64.self) != 0 {
+                    return false
+                }
+                return raw[(words * 8)...].allSatisfy { $0 == 0 }
+            }
+            if !zero { return false }
+            place += Int64(run.count)
+        }
+        return true
+    }
+}
+
+/// The records of a body, each as its LSN and bytes.
+func visitRecords(
+    of body: ByteSlice, first: LSN, count: Int, _ visit: (LSN, ByteSlice) -> Void
+) throws(MalformedBytes) {
+    var position = body.startIndex
+    for index in 0..<count {
+        guard body.endIndex - position >= Format.recordLengthBytes else { throw MalformedBytes("record length") }
+        let length = Int(body.littleEndian(at: position, as: UInt32.self))
+        position += Format.recordLengthBytes
+        guard length <= body.endIndex - position else { throw MalformedBytes("record of \(length) bytes") }
+        visit(LSN(rawValue: first.rawValue + UInt64(index)), body[position..<position + length])
+        position += length
+    }
+    guard position == body.endIndex else { throw MalformedBytes("bytes after the last record") }
+}

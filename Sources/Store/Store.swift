@@ -1,1 +1,0 @@
-// Store: see the layer table in CONTRIBUTING.md.

@@ -1,0 +1,163 @@
+import DeadLetters
+import Glibc
+import Primitives
+import Records
+import Store
+import Testing
+
+@Suite struct DeadLettersTests {
+    @Test func addPending_IsFullAndRetriableAndKeepsNothing_PastTheLimit() throws {
+        try withDirectory { directory in
+            var settings = DeadLettersSettings()
+            settings.bytesMax = 100_000
+            let store = try DeadLetters(directory: directory, settings: settings)
+            var kept = 0
+            var refusal: StoreError?
+            for sequence in 1...100 where refusal == nil {
+                do throws(StoreError) {
+                    try store.add(lsn(UInt32(sequence)), bytes: 4000)
+                    kept += 1
+                } catch {
+                    refusal = error
+                }
+            }
+            let error = try #require(refusal)
+            #expect(error.isNoSpace && error.isRetriable)
+            #expect(kept > 0)
+            #expect(try store.count(state: .pending) == kept)
+            // Discarding what was looked at makes room.
+            for sequence in 1...kept { #expect(try store.finalize(lsn: lsn(UInt32(sequence)))) }
+            for sequence in 1...kept { #expect(try store.discard(lsn: lsn(UInt32(sequence)))) }
+            try store.add(lsn(1000), bytes: 4000)
+        }
+    }
+
+    @Test func reconcile_MakesFinalUpToTheCheckpointAndRemovesTheRest_OfThatLaneOnly() throws {
+        try withDirectory { directory in
+            do {
+                let store = try DeadLetters(directory: directory)
+                for sequence in 1...4 as ClosedRange<UInt32> { try store.add(lsn(sequence), lane: 0) }
+                try store.add(lsn(5), lane: 1)
+                #expect(try store.finalize(lsn: lsn(1)))
+            }
+            do {
+                let store = try DeadLetters(directory: directory)
+                #expect(try store.reconcile(lane: 0, recoveredCheckpoint: lsn(3)) == [lsn(2), lsn(3)])
+            }
+            let store = try DeadLetters(directory: directory)
+            #expect(try [1, 2, 3].map { try store.lookup(lsn: lsn($0))?.state } == [.final, .final, .final])
+            #expect(try store.lookup(lsn: lsn(4)) == nil)
+            #expect(try store.lookup(lsn: lsn(5))?.state == .pending)
+            #expect(try store.count(state: .final) == 3)
+            #expect(try store.count(state: .pending) == 1)
+            #expect(try store.reconcile(lane: 0, recoveredCheckpoint: lsn(3)) == [])
+        }
+    }
+
+    @Test func reconcile_KeepsTheOrderOfLSNs_AfterTheYear2038() throws {
+        try withDirectory { directory in
+            let store = try DeadLetters(directory: directory)
+            let before = LSN(epoch: 0x7FFF_FFFF, sequence: 9)
+            let after = LSN(epoch: 0x8000_0000, sequence: 1)
+            try store.add(after)
+            try store.add(before)
+            #expect(try store.list(state: .pending, after: .zero, limit: 10).map(\.lsn) == [before, after])
+            #expect(try store.reconcile(lane: 0, recoveredCheckpoint: before) == [before])
+            #expect(try store.lookup(lsn: after) == nil)
+        }
+    }
+
+    @Test func addPending_LeavesAFinalOneAlone_AndReplacesAPendingOne() throws {
+        try withDirectory { directory in
+            let store = try DeadLetters(directory: directory)
+            try store.add(lsn(1), code: "first")
+            try store.add(lsn(1), code: "second")
+            #expect(try store.lookup(lsn: lsn(1))?.code == "second")
+            #expect(try store.finalize(lsn: lsn(1)))
+            try store.add(lsn(1), code: "third")
+            #expect(try store.lookup(lsn: lsn(1))?.code == "second")
+            #expect(try store.lookup(lsn: lsn(1))?.state == .final)
+            #expect(try store.count(state: .pending) == 0)
+        }
+    }
+
+    @Test func unknownLSNs_AreToldApart() throws {
+        try withDirectory { directory in
+            let store = try DeadLetters(directory: directory)
+            #expect(try !store.finalize(lsn: lsn(1)))
+            #expect(try !store.discard(lsn: lsn(1)))
+            #expect(try store.lookup(lsn: lsn(1)) == nil)
+            try store.add(lsn(1))
+            // A pending one is not the user's to discard: its fate is not decided.
+            #expect(try !store.discard(lsn: lsn(1)))
+        }
+    }
+
+    @Test func deadLetter_ComesBackByteForByte_AfterReopening() throws {
+        try withDirectory { directory in
+            let topic = try #require(TopicName("orders"))
+            let record = Record(
+                key: [1], value: nil, headers: [RecordHeader(name: "h", value: [0, 255])], timestampMs: 12)
+            let spooled = SpoolRecord(topic: topic, partition: 3, timestampIsGateways: true, record: record)
+            var writer = ByteWriter()
+            SpoolRecordCodec.encode(spooled, lane: 7, to: &writer)
+            do {
+                let store = try DeadLetters(directory: directory)
+                let detail = String(repeating: "ä", count: 5000)
+                try store.addPending(
+                    lsn: lsn(1), lane: 7, encoded: writer.bytes[...], code: "record_too_large", detail: detail, atMs: 99
+                )
+            }
+            let store = try DeadLetters(directory: directory)
+            let letter = try #require(try store.lookup(lsn: lsn(1)))
+            #expect(try SpoolRecordCodec.decode(letter.encoded) == spooled)
+            #expect(letter.lane == 7 && letter.code == "record_too_large" && letter.atMs == 99)
+            #expect(letter.detail.utf8.count <= 4096 && letter.detail.allSatisfy { $0 == "ä" })
+        }
+    }
+
+    @Test func list_PagesInLSNOrder() throws {
+        try withDirectory { directory in
+            let store = try DeadLetters(directory: directory)
+            for sequence in [5, 1, 4, 2, 3] as [UInt32] { try store.add(lsn(sequence)) }
+            var seen: [LSN] = []
+            while true {
+                let page = try store.list(state: .pending, after: seen.last ?? .zero, limit: 2)
+                if page.isEmpty { break }
+                #expect(page.count <= 2)
+                seen += page.map(\.lsn)
+            }
+            #expect(seen == (1...5).map { lsn($0) })
+            #expect(try store.list(state: .final, after: .zero, limit: 10).isEmpty)
+            #expect(try store.list(state: .pending, after: .zero, limit: -1).isEmpty)
+        }
+    }
+}
+
+private func lsn(_ sequence: UInt32) -> LSN { LSN(epoch: 1_800_000_000, sequence: sequence) }
+
+extension DeadLetters {
+    fileprivate func add(
+        _ lsn: LSN, lane: Int = 0, bytes: Int = 10, code: String = "unknown_topic"
+    ) throws(StoreError) {
+        try addPending(
+            lsn: lsn, lane: lane, encoded: ByteSlice(repeating: 1, count: bytes), code: code, detail: "why", atMs: 1)
+    }
+}
+
+/// Runs `body` with a directory that does not exist yet and is removed afterwards.
+private func withDirectory(_ body: (String) throws -> Void) throws {
+    var template = Array("/tmp/postrider-dead-XXXXXX".utf8CString)
+    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
+    try #require(made)
+    let parent = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+    let directory = "\(parent)/dead"
+    defer {
+        #expect(throws: Never.self) {
+            for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
+        }
+        rmdir(directory)
+        rmdir(parent)
+    }
+    try body(directory)
+}

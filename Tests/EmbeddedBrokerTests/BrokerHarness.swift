@@ -1,0 +1,149 @@
+import Broker
+import Glibc
+import Primitives
+import Records
+import TestSupport
+import Testing
+
+@testable import EmbeddedBroker
+
+/// A broker in a temporary directory, with a manual clock, and blocking forms of its calls.
+final class BrokerHarness {
+    let directory: String
+    let clock = ManualClock()
+    private(set) var broker: EmbeddedBroker
+
+    init(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
+        var template = Array("/tmp/postrider-broker-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
+        try #require(made)
+        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } + "/broker"
+        var settings = EmbeddedBrokerSettings()
+        configure(&settings)
+        broker = try EmbeddedBroker(directory: directory, settings: settings, clock: clock, timers: clock)
+    }
+
+    deinit {
+        broker.close()
+        #expect(throws: Never.self) {
+            for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
+        }
+        rmdir(directory)
+        rmdir(String(directory.dropLast("/broker".count)))
+    }
+
+    func reopen(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
+        broker.close()
+        var settings = broker.settings
+        configure(&settings)
+        broker = try EmbeddedBroker(directory: directory, settings: settings, clock: clock, timers: clock)
+    }
+
+    func sink(spool: SpoolID = spoolOne, lane: Int = 0) throws -> any RecordSink {
+        try broker.openSink(spool: spool, lane: lane).sink
+    }
+
+    func create(_ topic: TopicName, _ settings: TopicSettings = TopicSettings()) throws -> Bool {
+        try answer { self.broker.create(topic, settings: settings, completion: $0) }
+    }
+
+    func delete(_ topic: TopicName) throws -> Bool { try answer { self.broker.delete(topic, completion: $0) } }
+
+    func describe(_ topic: TopicName) throws -> TopicDescription? {
+        try answer { self.broker.describe(topic, completion: $0) }
+    }
+
+    func fetch(
+        _ topic: TopicName, _ partition: Int32 = 0, from offset: Int64 = 0, to end: Int64? = nil, max: Int = 1000,
+        bytes: Int = 1 << 20
+    ) throws -> FetchResult {
+        let request = FetchRequest(
+            partition: TopicPartition(topic: topic, partition: partition), offset: offset, endOffset: end,
+            recordsMax: max, bytesMax: bytes)
+        return try answer { self.broker.fetch(request, completion: $0) }
+    }
+
+    func commit(_ consumer: ConsumerName, _ offsets: [TopicPartition: CommittedOffset]) throws {
+        try answer { self.broker.commit(consumer: consumer, offsets: offsets, completion: $0) }
+    }
+
+    func committed(_ consumer: ConsumerName) throws -> [TopicPartition: CommittedOffset] {
+        try answer { self.broker.committed(consumer: consumer, completion: $0) }
+    }
+
+    /// Every value of a topic, by partition.
+    func values(_ topic: TopicName) throws -> [[String]] {
+        let partitions = try #require(try describe(topic)).partitions
+        return try partitions.map { partition in
+            try fetch(topic, partition.partition).records.map { text($0.record.value) }
+        }
+    }
+
+    /// Waits for the calls that delegates and retention make behind the answers: both run on the writer thread.
+    func settle() throws {
+        try broker.writes.wait { (_) throws(JobFailure) in }
+        // A slice of retention queues the next one.
+        while try broker.writes.wait({ (writer) throws(JobFailure) in
+            !writer.ledger.doomed.isEmpty || !writer.sweep.partitions.isEmpty
+        }) {}
+    }
+}
+
+/// Calls something that answers on another thread, and waits.
+func answer<Answer: Sendable>(
+    _ call: (@escaping @Sendable (Result<Answer, BrokerError>) -> Void) -> Void
+) throws -> Answer {
+    let reply = Monitor<Result<Answer, BrokerError>?>(nil)
+    call { result in
+        reply.withLock { $0 = result }
+        reply.broadcast()
+    }
+    let result = reply.wait(until: SystemClock().now() + .seconds(60)) { $0 }
+    return try #require(result, "no answer in 60 s").get()
+}
+
+/// The error that `body` throws.
+func brokerError(_ body: () throws -> Void) throws -> BrokerError {
+    do {
+        try body()
+    } catch let error as BrokerError {
+        return error
+    }
+    Issue.record("no error was thrown")
+    return BrokerError(.processFatal, code: "none", detail: "")
+}
+
+let spoolOne = SpoolID(high: 0x0102_0304_0506_4708, low: 0x8910_1112_1314_1516)
+let spoolTwo = SpoolID(high: 2, low: 2)
+let orders = TopicName("orders")!
+let payments = TopicName("payments")!
+let billing = ConsumerName("billing")!
+
+func lsn(_ sequence: Int) -> LSN { LSN(epoch: 1_800_000_000, sequence: UInt32(sequence)) }
+
+func text(_ bytes: ByteSlice?) -> String { bytes.map { String(decoding: $0, as: UTF8.self) } ?? "nil" }
+
+func checkpoint(_ sequence: Int, nonce: UInt64 = 1) -> SinkCheckpoint {
+    SinkCheckpoint(lsn: lsn(sequence), epoch: 1_800_000_000, nonce: nonce)
+}
+
+func outgoing(
+    _ sequence: Int, _ topic: TopicName = orders, partition: Int32? = 0, key: String? = nil, value: String? = nil,
+    headers: [RecordHeader] = [], atMs: Int64 = 1_790_000_000_000
+) -> OutgoingRecord {
+    let record = Record(
+        key: key.map { ByteSlice($0.utf8) }, value: ByteSlice((value ?? "v\(sequence)").utf8), headers: headers,
+        timestampMs: atMs)
+    return OutgoingRecord(
+        lsn: lsn(sequence),
+        spooled: SpoolRecord(topic: topic, partition: partition, timestampIsGateways: true, record: record))
+}
+
+extension RecordSink {
+    /// Delivers with the checkpoint at the last record.
+    @discardableResult
+    func deliver(_ batch: [OutgoingRecord]) throws(BrokerError) -> [Delivery] {
+        try deliver(
+            batch, checkpoint: SinkCheckpoint(lsn: batch.last?.lsn ?? .zero, epoch: 1_800_000_000, nonce: 1))
+    }
+}

@@ -1,0 +1,86 @@
+import Broker
+import Primitives
+import Records
+import TestSupport
+import Testing
+
+@testable import EmbeddedBroker
+
+@Suite struct RetentionTests {
+    @Test func retention_RemovesByAge_FromTheLowEnd_AndNotBefore() throws {
+        let harness = try BrokerHarness { $0.retentionSliceRecords = 7 }
+        _ = try harness.create(orders, TopicSettings(retentionMs: 3_600_000))
+        let sink = try harness.sink()
+        let old = harness.clock.wallMilliseconds()
+        try sink.deliver((1...30).map { outgoing($0, partition: Int32($0 % 3), atMs: old) })
+        harness.clock.advance(by: .seconds(3000))
+        try harness.settle()
+        try sink.deliver(
+            (31...33).map { outgoing($0, partition: Int32($0 % 3), atMs: harness.clock.wallMilliseconds()) })
+        #expect(try harness.values(orders).map(\.count) == [11, 11, 11, 0])
+
+        harness.clock.advance(by: .seconds(700))
+        try harness.settle()
+        #expect(try harness.values(orders) == [["v33"], ["v31"], ["v32"], []])
+        for reopened in [false, true] {
+            if reopened { try harness.reopen() }
+            // Below the low watermark a fetch starts at it, and says so.
+            let read = try harness.fetch(orders, 0, from: 2)
+            #expect(read.lowWatermark == 10)
+            #expect(read.records.map(\.offset) == [10])
+            let description = try #require(try harness.describe(orders))
+            #expect(description.partitions.map(\.lowWatermark) == [10, 10, 10, 0])
+        }
+        harness.clock.advance(by: .seconds(4000))
+        try harness.settle()
+        let empty = try harness.fetch(orders, 0)
+        #expect(empty.records.isEmpty && empty.lowWatermark == 11 && empty.nextOffset == 11)
+        // Offsets go on where they were.
+        #expect(try harness.sink().deliver([outgoing(34)]).map(\.offset) == [11])
+    }
+
+    @Test func retention_RemovesBySizeOfAPartition() throws {
+        let harness = try BrokerHarness { $0.retentionBytes = 5_000 }
+        let value = String(repeating: "x", count: 1000)
+        let now = harness.clock.wallMilliseconds()
+        try harness.sink().deliver((1...12).map { outgoing($0, value: value, atMs: now) })
+        try harness.sink().deliver([outgoing(13, partition: 1, value: value, atMs: now)])
+        harness.clock.advance(by: .seconds(60))
+        try harness.settle()
+        #expect(try harness.values(orders).map(\.count) == [5, 1, 0, 0])
+        #expect(harness.broker.published[orders]?.partitions.map(\.bytes) == [5000, 1000, 0, 0])
+        #expect(try harness.fetch(orders).records.first?.offset == 7)
+    }
+
+    @Test func retention_RemovesNothing_WhenThereIsNoLimit() throws {
+        let harness = try BrokerHarness { $0.retentionMs = nil }
+        try harness.sink().deliver([outgoing(1, atMs: 0)])
+        harness.clock.advance(by: .seconds(600))
+        try harness.settle()
+        #expect(try harness.values(orders)[0] == ["v1"])
+    }
+
+    @Test func retention_MakesRoomUnderTheQuota() throws {
+        let harness = try BrokerHarness {
+            $0.quotaBytes = 400_000
+            $0.retentionBytes = 1_000
+        }
+        let sink = try harness.sink()
+        let value = String(repeating: "x", count: 1000)
+        var sequence = 0
+        var refused: BrokerError?
+        while refused == nil {
+            try #require(sequence < 10_000, "the quota never refused")
+            do throws(BrokerError) {
+                try sink.deliver((1...50).map { outgoing(sequence + $0, value: value) })
+                sequence += 50
+            } catch {
+                refused = error
+            }
+        }
+        #expect(refused?.code == "broker_full")
+        harness.clock.advance(by: .seconds(60))
+        try harness.settle()
+        try sink.deliver((1...50).map { outgoing(sequence + $0, value: value) })
+    }
+}

@@ -1,0 +1,393 @@
+import Glibc
+public import Primitives
+
+/// A file system in memory that behaves as the worst real one: what was not synced may be lost, names included.
+///
+/// It counts every call that changes something, can fail or stop at the Nth, and can lose power or have its process
+/// killed at any moment.
+public final class FakeFileSystem: FileSystem {
+    /// What becomes of unsynced changes when the power goes.
+    public enum PowerLoss: Sendable, CaseIterable {
+        case losesEverythingUnsynced
+        case keepsEverything
+        /// Each unsynced write or name change survives or not, by the seed.
+        case keepsSome
+    }
+
+    public enum Fault: Sendable {
+        case error(Int32)
+        /// Writes half of the bytes, then reports only those.
+        case shortWrite
+        /// The process dies before the call.
+        case die
+    }
+
+    final class Node: Sendable {
+        struct Content {
+            /// What programs see.
+            var current: [UInt8] = []
+            /// What the platter holds.
+            var durable: [UInt8] = []
+            var pending: [Change] = []
+            var locked = false
+        }
+
+        enum Change {
+            case write(offset: Int, bytes: [UInt8])
+            case resize(Int)
+        }
+
+        let content = Lock(Content())
+    }
+
+    struct State {
+        var directories: Set<String> = []
+        var names: [String: Node] = [:]
+        var durableNames: [String: Node] = [:]
+        /// Changes of names since the last directory sync, in order; what is in one happens together or not at all.
+        var pendingNames: [[(name: String, node: Node?)]] = []
+        var calls = 0
+        var log: [String] = []
+        var faults: [Int: Fault] = [:]
+        var dead = false
+        var capacity = Int.max
+        var failSyncs: Int32?
+        var failWrites: Int32?
+    }
+
+    let state = Lock(State())
+    private let gate = Monitor(false)
+
+    public init() {}
+
+    /// Changing calls so far: `pwrite`, `fdatasync`, `fallocate`, `ftruncate`, `open` that creates, `rename`, `unlink`,
+    /// `fsync` of a directory.
+    public var calls: Int { state.withLock { $0.calls } }
+
+    /// The names of the calls, in order.
+    public var log: [String] { state.withLock { $0.log } }
+
+    /// The `number`th changing call from now on (0 is the next) meets `fault`.
+    public func inject(_ fault: Fault, atCall number: Int) {
+        state.withLock { $0.faults[$0.calls + number] = fault }
+    }
+
+    /// Total bytes that files may take; beyond it ENOSPC.
+    public func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? Int.max } }
+
+    /// Every sync fails from now on, or none.
+    public func failSyncs(_ errno: Int32?) { state.withLock { $0.failSyncs = errno } }
+
+    /// Every write to a file fails from now on, or none.
+    public func failWrites(_ errno: Int32?) { state.withLock { $0.failWrites = errno } }
+
+    /// Syncs hang until `release`.
+    public func holdSyncs() { gate.withLock { $0 = true } }
+
+    public func releaseSyncs() {
+        gate.withLock { $0 = false }
+        gate.broadcast()
+    }
+
+    /// SIGKILL: every later call of this object fails; what was written stays in the page cache.
+    /// - Returns: the file system as the next process finds it.
+    public func killed() -> FakeFileSystem {
+        let next = FakeFileSystem()
+        let (directories, names, durableNames, pendingNames) = state.withLock { state in
+            state.dead = true
+            return (state.directories, state.names, state.durableNames, state.pendingNames)
+        }
+        var copies: [ObjectIdentifier: Node] = [:]
+        func copy(_ node: Node) -> Node {
+            if let known = copies[ObjectIdentifier(node)] { return known }
+            let new = Node()
+            var content = node.content.withLock { $0 }
+            content.locked = false
+            new.content.withLock { $0 = content }
+            copies[ObjectIdentifier(node)] = new
+            return new
+        }
+        next.state.withLock { state in
+            state.directories = directories
+            state.names = names.mapValues(copy)
+            state.durableNames = durableNames.mapValues(copy)
+            state.pendingNames = pendingNames.map { $0.map { ($0.name, $0.node.map(copy)) } }
+        }
+        return next
+    }
+
+    /// The power goes: what was not synced is treated as `loss` says.
+    public func withoutPower(_ loss: PowerLoss, seed: UInt64 = 1) -> FakeFileSystem {
+        let next = killed()
+        var random = SeededGenerator(seed: seed)
+        let keeps: () -> Bool = {
+            switch loss {
+            case .losesEverythingUnsynced: false
+            case .keepsEverything: true
+            case .keepsSome: Bool.random(using: &random)
+            }
+        }
+        next.state.withLock { state in
+            var names = state.durableNames
+            for changes in state.pendingNames where keeps() {
+                for change in changes { names[change.name] = change.node }
+            }
+            state.names = names
+            state.durableNames = names
+            state.pendingNames = []
+            for (_, node) in names.sorted(by: { $0.key < $1.key }) {
+                node.content.withLock { content in
+                    for change in content.pending where keeps() { change.apply(to: &content.durable) }
+                    content.pending = []
+                    content.current = content.durable
+                }
+            }
+        }
+        return next
+    }
+
+    /// Bytes of a file as programs see them; nil when there is none.
+    public func contents(_ path: String) -> [UInt8]? {
+        state.withLock { $0.names[path] }?.content.withLock { $0.current }
+    }
+
+    /// Replaces a file's bytes on the platter, as a broken disk does.
+    public func overwrite(_ path: String, _ change: (inout [UInt8]) -> Void) {
+        state.withLock { $0.names[path] }?.content.withLock { content in
+            change(&content.current)
+            content.durable = content.current
+            content.pending = []
+        }
+    }
+
+    /// Paths of all files.
+    public var paths: [String] { state.withLock { $0.names.keys.sorted() } }
+
+    // MARK: - FileSystem
+
+    public func open(_ path: String, _ mode: OpenMode) throws(FileSystemError) -> any File {
+        let known = try alive("open", path).names[path]
+        switch (mode, known) {
+        case (.readOnly, let node?), (.readWrite, let node?), (.createOrOpen, let node?):
+            return FakeFile(path: path, node: node, owner: self)
+        case (.createOrTruncate, let node?):
+            let file = FakeFile(path: path, node: node, owner: self)
+            try file.truncate(0)
+            return file
+        case (.readOnly, nil), (.readWrite, nil):
+            throw FileSystemError(call: "open", path: path, errno: ENOENT)
+        case (.createOrOpen, nil), (.createOrTruncate, nil):
+            try change("open", path)
+            let node = Node()
+            state.withLock { state in
+                state.names[path] = node
+                state.pendingNames.append([(path, node)])
+            }
+            return FakeFile(path: path, node: node, owner: self)
+        }
+    }
+
+    public func createDirectory(_ path: String) throws(FileSystemError) {
+        _ = try alive("mkdir", path)
+        state.withLock { _ = $0.directories.insert(path) }
+    }
+
+    public func list(_ directory: String) throws(FileSystemError) -> [String] {
+        let prefix = directory + "/"
+        return try alive("opendir", directory).names.keys.filter { $0.hasPrefix(prefix) }
+            .map { String($0.dropFirst(prefix.count)) }
+    }
+
+    public func exists(_ path: String) throws(FileSystemError) -> Bool {
+        let state = try alive("stat", path)
+        return state.names[path] != nil || state.directories.contains(path)
+    }
+
+    public func rename(_ from: String, to: String) throws(FileSystemError) {
+        try change("rename", from)
+        guard let node = state.withLock({ $0.names[from] }) else {
+            throw FileSystemError(call: "rename", path: from, errno: ENOENT)
+        }
+        state.withLock { state in
+            state.names[from] = nil
+            state.names[to] = node
+            state.pendingNames.append([(to, node), (from, nil)])
+        }
+    }
+
+    public func remove(_ path: String) throws(FileSystemError) {
+        try change("unlink", path)
+        let known = state.withLock { state in
+            state.pendingNames.append([(path, nil)])
+            return state.names.removeValue(forKey: path) != nil
+        }
+        if !known { throw FileSystemError(call: "unlink", path: path, errno: ENOENT) }
+    }
+
+    public func syncDirectory(_ path: String) throws(FileSystemError) {
+        try change("fsync", path)
+        try holdOrFailSync("fsync", path)
+        state.withLock { state in
+            for change in state.pendingNames.joined() { state.durableNames[change.name] = change.node }
+            state.pendingNames = []
+        }
+    }
+
+    public func space(_ path: String) throws(FileSystemError) -> (total: Int64, available: Int64) {
+        let state = try alive("statvfs", path)
+        let used = state.names.values.reduce(0) { $0 + $1.content.withLock { $0.current.count } }
+        return (Int64(clamping: state.capacity), Int64(clamping: state.capacity - used))
+    }
+
+    // MARK: - For the files
+
+    private func alive(_ call: String, _ path: String) throws(FileSystemError) -> State {
+        let state = state.withLock { $0 }
+        if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
+        return state
+    }
+
+    /// Counts a changing call and lets the fault that waits for it happen.
+    @discardableResult
+    func change(_ call: String, _ path: String) throws(FileSystemError) -> Fault? {
+        let fault = try state.withLock { (state) throws(FileSystemError) -> Fault? in
+            if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
+            defer { state.calls += 1 }
+            state.log.append(call)
+            let fault = state.faults.removeValue(forKey: state.calls)
+            if case .die = fault { state.dead = true }
+            return fault
+        }
+        switch fault {
+        case .error(let code): throw FileSystemError(call: call, path: path, errno: code)
+        case .die: throw FileSystemError(call: call, path: path, errno: EIO)
+        case .shortWrite, nil: return fault
+        }
+    }
+
+    func holdOrFailSync(_ call: String, _ path: String) throws(FileSystemError) {
+        _ = gate.wait { $0 ? nil : true }
+        let (code, dead) = state.withLock { ($0.failSyncs, $0.dead) }
+        if let code { throw FileSystemError(call: call, path: path, errno: code) }
+        if dead { throw FileSystemError(call: call, path: path, errno: EIO) }
+    }
+
+    /// ENOSPC when files would grow past the capacity.
+    func reserve(_ growth: Int, call: String, path: String) throws(FileSystemError) {
+        guard growth > 0 else { return }
+        let space = try space(path)
+        if Int64(growth) > space.available { throw FileSystemError(call: call, path: path, errno: ENOSPC) }
+    }
+}
+
+extension FakeFileSystem.Node.Change {
+    func apply(to bytes: inout [UInt8]) {
+        switch self {
+        case .resize(let length):
+            if length < bytes.count { bytes.removeLast(bytes.count - length) }
+            if length > bytes.count { bytes += [UInt8](repeating: 0, count: length - bytes.count) }
+        case .write(let offset, let new):
+            let end = offset + new.count
+            if end > bytes.count { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
+            // (Element by element is slow in a debug build.)
+            bytes.withUnsafeMutableBytes { target in
+                new.withUnsafeBytes {
+                    target.baseAddress!.advanced(by: offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+                }
+            }
+        }
+    }
+}
+
+private final class FakeFile: File {
+    let path: String
+    let node: FakeFileSystem.Node
+    let owner: FakeFileSystem
+
+    init(path: String, node: FakeFileSystem.Node, owner: FakeFileSystem) {
+        self.path = path
+        self.node = node
+        self.owner = owner
+    }
+
+    func size() throws(FileSystemError) -> Int64 { Int64(node.content.withLock { $0.current.count }) }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
+        node.content.withLock { content in
+            let start = min(Int(offset), content.current.count)
+            let count = min(buffer.count, content.current.count - start)
+            content.current.withUnsafeBytes { source in
+                if count > 0 {
+                    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
+                }
+            }
+            return count
+        }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
+        let fault = try owner.change("pwrite", path)
+        if let code = owner.state.withLock({ $0.failWrites }) {
+            throw FileSystemError(call: "pwrite", path: path, errno: code)
+        }
+        var count = bytes.count
+        if case .shortWrite = fault { count = max(1, count / 2) }
+        let size = node.content.withLock { $0.current.count }
+        try owner.reserve(Int(offset) + count - size, call: "pwrite", path: path)
+        // SAFETY: all `count` bytes are copied.
+        let copy = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
+            UnsafeMutableRawPointer(target.baseAddress!).copyMemory(from: bytes.baseAddress!, byteCount: count)
+            initialized = count
+        }
+        apply(.write(offset: Int(offset), bytes: copy))
+        return count
+    }
+
+    func syncData() throws(FileSystemError) {
+        try owner.change("fdatasync", path)
+        try owner.holdOrFailSync("fdatasync", path)
+        node.content.withLock { content in
+            for change in content.pending { change.apply(to: &content.durable) }
+            content.pending = []
+        }
+    }
+
+    func allocate(_ length: Int64) throws(FileSystemError) {
+        try owner.change("posix_fallocate", path)
+        let size = node.content.withLock { $0.current.count }
+        guard Int(length) > size else { return }
+        try owner.reserve(Int(length) - size, call: "posix_fallocate", path: path)
+        apply(.resize(Int(length)))
+    }
+
+    func truncate(_ length: Int64) throws(FileSystemError) {
+        try owner.change("ftruncate", path)
+        apply(.resize(Int(length)))
+    }
+
+    func tryLock() throws(FileSystemError) -> Bool {
+        node.content.withLock { content in
+            if content.locked { return false }
+            content.locked = true
+            lock.withLock { $0 = true }
+            return true
+        }
+    }
+
+    func close() {
+        let held = lock.withLock { held in
+            defer { held = false }
+            return held
+        }
+        if held { node.content.withLock { $0.locked = false } }
+    }
+
+    private let lock = Lock(false)
+
+    private func apply(_ change: FakeFileSystem.Node.Change) {
+        node.content.withLock { content in
+            change.apply(to: &content.current)
+            content.pending.append(change)
+        }
+    }
+}
