@@ -1,6 +1,7 @@
 """Reads the embedded broker's file, without any code of the gateway."""
 
 import sqlite3
+import urllib.parse
 
 from crashtest.checker import Logged
 
@@ -9,8 +10,8 @@ OFFSET_BITS = 40
 
 def read(path):
     """Returns (log, committed) of a broker.sqlite that nobody has open."""
-    # Not read-only: a log that was left behind has to be replayed first.
-    connection = sqlite3.connect(path)
+    # Written to as well: a log that was left behind has to be replayed first. Never created.
+    connection = sqlite3.connect(f"file:{urllib.parse.quote(str(path))}?mode=rw", uri=True)
     try:
         (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
         if verdict != "ok":

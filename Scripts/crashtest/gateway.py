@@ -95,9 +95,12 @@ class Gateway:
             lags = re.findall(rb"^postrider_lane_lag_records(?:\{[^}]*\})? (\S+)$", body, re.MULTILINE)
             if status == 200 and lags:
                 return all(float(lag) == 0 for lag in lags)
-            return all(self._is_settled(receipt) for receipt in receipts)
+            return not self.unsettled(receipts)
         except (OSError, http.client.HTTPException):
             return False
+
+    def unsettled(self, receipts):
+        return [receipt for receipt in receipts if not self._is_settled(receipt)]
 
     def _is_settled(self, receipt):
         status, body = self.get(f"/v1/receipts/{receipt}")
