@@ -88,5 +88,7 @@ let package = Package(
         tests("StoreTests", ["Store", "Primitives"]),
         tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
+        tests("HTTPServerTests", ["HTTPServer", "Primitives", "TestSupport", log]),
+        tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]
 )

@@ -1,1 +1,273 @@
-// Consumers: see the layer table in CONTRIBUTING.md.
+public import Broker
+import Logging
+public import Primitives
+public import Records
+
+/// What `define` did.
+public enum DefineOutcome: String, Hashable, Sendable {
+    case created
+    case updated
+}
+
+/// Where `seek` moves the committed offsets.
+public enum SeekTarget: Hashable, Sendable {
+    /// Every partition of the consumer's topics.
+    case start(StartPosition)
+    /// These partitions only, to the next offset to read.
+    case offsets([TopicPartition: Int64])
+}
+
+/// All named consumers of this gateway: definitions, polls, acknowledgements, seeks.
+///
+/// Life: created with the definitions that the store holds; serves until `stop`. A consumer that nobody polls costs its
+/// definition and an empty table; it joins its group at the first poll and leaves it after `idleClose`.
+///
+/// Any thread may call, and no call blocks (but `init`). Each completion is called exactly once: on a thread of the
+/// broker or of the timers, or on the caller's before the call returns. It must not block.
+public final class Consumers: Sendable {
+    struct Table: Sendable {
+        enum Entry: Sendable {
+            case running(ConsumerDefinition, ConsumerRunner)
+            case unreadable
+        }
+
+        var entries: [ConsumerName: Entry] = [:]
+        /// Definitions and deletions of one name run one after the other.
+        var administrations: [ConsumerName: [@Sendable () -> Void]] = [:]
+        var isStopping = false
+    }
+
+    let context: ConsumerContext
+    let table = Lock(Table())
+    /// Waiting over all consumers.
+    private let pollCount = Lock(0)
+
+    /// - Parameters:
+    ///   - epoch: greater than in every earlier process over this store; delivery ids derive from it.
+    ///   - timers: its actions call completions.
+    /// - Throws: when the definitions cannot be read. One that this version does not understand is kept and refused
+    ///   by name (`ConsumerError.unreadable`); the others are served.
+    public init(
+        source: any RecordSource, offsets: any OffsetStore, topics: any TopicAdmin, clock: any TimeSource,
+        timers: any Timers, epoch: UInt32, settings: ConsumersSettings = ConsumersSettings()
+    ) throws(BrokerError) {
+        settings.check()
+        context = ConsumerContext(
+            source: source, offsets: offsets, topics: topics, clock: clock, timers: timers, epoch: epoch,
+            settings: settings, slots: FetchSlots(limit: settings.pollsFetchingMax))
+        for stored in try offsets.definitions() {
+            let entry: Table.Entry
+            do throws(MalformedBytes) {
+                let definition = try ConsumerDefinitionCodec.decode(stored.bytes)
+                entry = .running(definition, ConsumerRunner(stored.name, definition, context))
+            } catch {
+                context.log.error(
+                    "a consumer's definition is unreadable",
+                    metadata: ["consumer": "\(stored.name)", "error": "\(error.what)"])
+                entry = .unreadable
+            }
+            table.withLock { $0.entries[stored.name] = entry }
+        }
+    }
+
+    /// Sorted by name.
+    public func list() -> [ConsumerName] { table.withLock { $0.entries.keys.sorted() } }
+
+    func runner(_ name: ConsumerName) throws(ConsumerError) -> (ConsumerDefinition, ConsumerRunner) {
+        try table.withLock { table throws(ConsumerError) in
+            if table.isStopping { throw .stopping }
+            switch table.entries[name] {
+            case nil: throw .unknownConsumer(name)
+            case .unreadable: throw .unreadable(name)
+            case .running(let definition, let runner): return (definition, runner)
+            }
+        }
+    }
+
+    // MARK: Polling
+
+    /// Hands out records: at the first there are, or an empty answer when `wait` is over. A client name that has an
+    /// answer open gets what is still open of it, unchanged (same ids, attempts, deadline), whatever `max` and
+    /// `maxBytes` say; so a lost answer loses nothing.
+    ///
+    /// Fails with `unknownConsumer`, `unknownTopic`, `conflict` (`topics` differ from the definition), `clientBusy`,
+    /// `clientLeft`, `invalid`, `unreadable`, `unavailable`, `limitReached`, `stopping`.
+    ///
+    /// - Returns: to be cancelled when the client leaves.
+    @discardableResult
+    public func poll(_ request: PollRequest, completion: @escaping PollCompletion) -> PollHandle {
+        let handle = PollHandle()
+        do throws(ConsumerError) {
+            try request.check(context.settings)
+            try takePoll()
+        } catch {
+            completion(.failure(error))
+            return handle
+        }
+        let answered: PollCompletion = { [self] result in
+            pollCount.withLock { $0 -= 1 }
+            completion(result)
+        }
+        if request.topics.isEmpty {
+            start(request, handle, answered)
+        } else {
+            defineAndStart(request, handle, answered)
+        }
+        return handle
+    }
+
+    private func takePoll() throws(ConsumerError) {
+        let limit = context.settings.pollsWaitingMax
+        try pollCount.withLock { count throws(ConsumerError) in
+            guard count < limit else { throw .limitReached("polls_waiting_max") }
+            count += 1
+        }
+    }
+
+    private func start(_ request: PollRequest, _ handle: PollHandle, _ answered: @escaping PollCompletion) {
+        do throws(ConsumerError) {
+            let (definition, runner) = try runner(request.consumer)
+            if !request.topics.isEmpty, definition.topics != request.topics.sorted() {
+                throw .conflict(request.consumer, reason: "it is defined with other topics")
+            }
+            handle.started(try runner.poll(request, answered), runner)
+        } catch {
+            answered(.failure(error))
+        }
+    }
+
+    private func defineAndStart(_ request: PollRequest, _ handle: PollHandle, _ answered: @escaping PollCompletion) {
+        if table.withLock({ $0.entries[request.consumer] }) != nil { return start(request, handle, answered) }
+        define(request.consumer, ConsumerDefinition(topics: request.topics)) { [self] result in
+            switch result {
+            case .failure(let error): answered(.failure(error))
+            case .success: start(request, handle, answered)
+            }
+        }
+    }
+
+    /// Memory for answers came back: polls that were refused some try again, in order.
+    public func pollMemoryAvailable() { context.memory.wakeAll() }
+
+    // MARK: Acknowledging
+
+    /// Commits what the client is done with; completes after the store's sync.
+    ///
+    /// Fails with `leasesLost` (the good items are committed, the result tells which), `invalid` (malformed ids, too
+    /// many items), `unavailable` (whether it was committed is unknown; the leases are as before, so repeat it),
+    /// `unknownConsumer`, `unreadable`, `limitReached`, `stopping`. Repeating an acknowledgement that was committed
+    /// succeeds while its answer is open or among the last `finishedAnswersMax`.
+    public func acknowledge(
+        _ name: ConsumerName, _ acknowledgement: Acknowledgement,
+        completion: @escaping @Sendable (Result<AcknowledgementResult, ConsumerError>) -> Void
+    ) {
+        do throws(ConsumerError) {
+            let (_, runner) = try runner(name)
+            try runner.acknowledge(try ParsedAcknowledgement(acknowledgement, context.settings), completion)
+        } catch {
+            completion(.failure(error))
+        }
+    }
+
+    /// Moves committed offsets. What is leased in the partitions concerned is void: late acknowledgements lose, and
+    /// attempts count from 1 again. Answers the new committed offsets.
+    ///
+    /// Fails with `unknownTopic`, `invalid` (a partition that is not the consumer's), and as `acknowledge`.
+    public func seek(
+        _ name: ConsumerName, to target: SeekTarget,
+        completion: @escaping @Sendable (Result<[TopicPartition: Int64], ConsumerError>) -> Void
+    ) {
+        let definition: ConsumerDefinition
+        let runner: ConsumerRunner
+        do throws(ConsumerError) {
+            (definition, runner) = try self.runner(name)
+        } catch {
+            return completion(.failure(error))
+        }
+        let seek: StartOffsets.Completion = { resolved in
+            do throws(ConsumerError) {
+                try runner.seek(try resolved.get()) { completion($0.map(\.committed)) }
+            } catch {
+                completion(.failure(error))
+            }
+        }
+        switch target {
+        case .start(let from):
+            StartOffsets.resolve(definition.topics[...], from: from, admin: context.topics, completion: seek)
+        case .offsets(let offsets):
+            // Which partitions there are, and that the topics exist.
+            StartOffsets.resolve(definition.topics[...], from: .earliest, admin: context.topics) { known in
+                seek(known.flatMap { known in Self.checkSeek(offsets, known) })
+            }
+        }
+    }
+
+    private static func checkSeek(
+        _ offsets: [TopicPartition: Int64], _ known: [TopicPartition: Int64]
+    ) -> Result<[TopicPartition: Int64], ConsumerError> {
+        if offsets.isEmpty { return .failure(.invalid(field: "offsets", reason: "is empty")) }
+        for (partition, offset) in offsets {
+            guard known[partition] != nil else {
+                return .failure(.invalid(field: "offsets", reason: "\(partition) is not the consumer's"))
+            }
+            guard offset >= 0 else {
+                return .failure(.invalid(field: "offsets", reason: "\(partition): the offset is negative"))
+            }
+        }
+        return .success(offsets)
+    }
+
+    // MARK: Stopping
+
+    /// Answers every waiting poll, and acknowledgements that no commit has taken up, with `stopping`, and leaves all
+    /// groups. Completes when no commit is under way any more. Later calls fail with `stopping`.
+    public func stop(completion: @escaping @Sendable () -> Void) {
+        let runners = table.withLock { table -> [ConsumerRunner] in
+            table.isStopping = true
+            defer { table.entries = [:] }
+            return table.entries.values.compactMap { if case .running(_, let runner) = $0 { runner } else { nil } }
+        }
+        guard !runners.isEmpty else { return completion() }
+        let left = Lock(runners.count)
+        for runner in runners {
+            runner.end(.stopping) {
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if isLast { completion() }
+            }
+        }
+    }
+}
+
+/// A poll that may still be waiting. Any thread may call.
+public final class PollHandle: Sendable {
+    private enum State: Sendable {
+        case starting
+        case waiting(PollID, ConsumerRunner)
+        case cancelled
+    }
+
+    private let state = Lock(State.starting)
+
+    init() {}
+
+    func started(_ id: PollID, _ runner: ConsumerRunner) {
+        let isCancelled = state.withLock { state in
+            if case .cancelled = state { return true }
+            state = .waiting(id, runner)
+            return false
+        }
+        if isCancelled { runner.cancel(id) }
+    }
+
+    /// The client left: the poll completes with `clientLeft` and leaves no lease, unless it was answered already.
+    public func cancel() {
+        let old = state.withLock { state in
+            defer { state = .cancelled }
+            return state
+        }
+        if case .waiting(let id, let runner) = old { runner.cancel(id) }
+    }
+}

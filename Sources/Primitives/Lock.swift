@@ -1,4 +1,5 @@
-import Glibc
+// SAFETY: no C type appears in the interface; the inlinable bodies call pthread functions.
+public import Glibc
 
 /// A value behind a mutex. Hold it for memory work only, never over disk, broker or network calls.
 ///
@@ -6,8 +7,10 @@ import Glibc
 /// Any thread may call; not recursive.
 // SAFETY: `state` is reached only with `mutex` held.
 public final class Lock<State>: @unchecked Sendable {
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private var state: State
+    // Usable from inline code because every hot path locks: called without specialization, `withLock` costs more than
+    // the mutex.
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline var state: State
 
     public init(_ state: State) {
         self.state = state
@@ -21,7 +24,7 @@ public final class Lock<State>: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public func withLock<Result, Failure: Error>(
         _ body: (inout State) throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -1,0 +1,38 @@
+import Broker
+import Logging
+import Metrics
+import Primitives
+
+/// What all consumers of a process share.
+struct ConsumerContext: Sendable {
+    let source: any RecordSource
+    let offsets: any OffsetStore
+    let topics: any TopicAdmin
+    let clock: any TimeSource
+    let timers: any Timers
+    let epoch: UInt32
+    let settings: ConsumersSettings
+    let slots: FetchSlots
+    let memory = MemoryWaiters()
+    let serials = Lock<UInt64>(0)
+    let log = Logger(label: "postrider.consumers")
+    let metrics = ConsumerMetrics()
+
+    /// Names an answer for ever, with the epoch.
+    func nextSerial() -> UInt64 {
+        serials.withLock { serial in
+            serial += 1
+            return serial
+        }
+    }
+}
+
+/// Without the consumer's name: there may be ten thousand.
+struct ConsumerMetrics: Sendable {
+    let delivered = Counter(label: "postrider_consumer_records_delivered_total")
+    let redelivered = Counter(label: "postrider_consumer_records_redelivered_total")
+    let acknowledged = Counter(label: "postrider_consumer_records_acknowledged_total")
+    let expired = Counter(label: "postrider_consumer_leases_expired_total")
+    let fetchErrors = Counter(label: "postrider_consumer_fetch_errors_total")
+    let commitErrors = Counter(label: "postrider_consumer_commit_errors_total")
+}

@@ -1,0 +1,59 @@
+import Broker
+import Primitives
+import Records
+
+/// One poll of one consumer; ascending in order of arrival.
+struct PollID: Hashable, Comparable, Sendable {
+    let number: UInt64
+
+    static func < (a: Self, b: Self) -> Bool { a.number < b.number }
+}
+
+/// One acknowledgement or seek of one consumer.
+struct CallID: Hashable, Sendable {
+    let number: UInt64
+}
+
+/// Says whose a fetch was and under which version of the partition, so that a late answer is told from a current one.
+struct FetchTicket: Hashable, Sendable {
+    let poll: PollID
+    let number: UInt64
+    let partition: TopicPartition
+    let version: UInt64
+    let offset: Int64
+    let isFresh: Bool
+}
+
+/// What `ConsumerState` wants done, in order, once the lock is released.
+enum ConsumerEffect: Sendable {
+    case openSubscription(session: UInt64)
+    case closeSubscription
+    case loadCommitted(load: UInt64)
+    /// Ask for the right to hold fetched records.
+    case acquireSlot(PollID)
+    /// The poll holds a slot, or is in the queue for one.
+    case releaseSlot(PollID)
+    case fetch(FetchTicket, FetchRequest)
+    /// Records are there: is the client, is the memory? Answered by `offered`.
+    case offer(PollID, moreBytes: Int)
+    /// A poll waits for `pollMemoryAvailable`.
+    case awaitMemory
+    case complete(PollID, Result<PollAnswer, ConsumerError>)
+    case commit(number: UInt64, [TopicPartition: CommittedOffset])
+    case acknowledged(CallID, Result<AcknowledgementResult, ConsumerError>)
+    /// The state machine has ended and nothing of it is under way.
+    case ended
+    case note(ConsumerNote)
+}
+
+/// For logs and metrics.
+enum ConsumerNote: Sendable {
+    case delivered(records: Int, again: Int)
+    case acknowledged(records: Int)
+    case expired(records: Int)
+    case fetchFailed(TopicPartition, BrokerError)
+    case commitFailed(BrokerError)
+    case loadFailed(BrokerError)
+    case metadataUnreadable(TopicPartition, MalformedBytes)
+    case skipped(TopicPartition, Range<Int64>)
+}

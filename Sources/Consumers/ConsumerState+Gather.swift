@@ -1,0 +1,258 @@
+import Broker
+import Primitives
+import Records
+
+/// A poll's way through its partitions: claim, fetch, offer, lease.
+extension ConsumerState {
+    /// Bytes that a record costs in memory on top of its contents.
+    static let recordOverheadBytes = 64
+    /// A poll that has this share of its bytes is answered; looking for more would mostly fetch what does not fit.
+    static let enoughBytesShare = 0.75
+
+    /// Something of it is open, and none of it waits for the next try.
+    func isRepeatable(_ serial: UInt64, _ now: MonotonicInstant) -> Bool {
+        guard let answer = answers[serial] else { return false }
+        let open = answer.partitions.keys.compactMap { partitions[$0] }.filter { $0.hasOpen(serial) }
+        return !open.isEmpty && open.allSatisfy { $0.isDue(now) }
+    }
+
+    /// The poll may hold records now.
+    mutating func slotGranted(_ id: PollID, now: MonotonicInstant) {
+        guard let index = index(of: id), case .queued(let gather) = polls[index].phase else {
+            effects.append(.releaseSlot(id))
+            return
+        }
+        fetchNext(id, gather, now)
+    }
+
+    private mutating func fetchNext(_ id: PollID, _ start: Gather, _ now: MonotonicInstant) {
+        guard let index = index(of: id) else { return }
+        var gather = start
+        let next =
+            gather.repeated == nil ? nextFetch(&gather, polls[index], now) : nextRepeat(&gather, polls[index])
+        guard let (ticket, request) = next else { return finish(id, gather) }
+        gather.ticket = ticket
+        gather.fetches += 1
+        polls[index].phase = .gathering(gather)
+        effects.append(.fetch(ticket, request))
+    }
+
+    private mutating func finish(_ id: PollID, _ gather: Gather) {
+        guard gather.count > 0, let index = index(of: id) else { return giveUp(id, gather) }
+        polls[index].phase = .offering(gather)
+        let wanted = gather.bytes + gather.count * Self.recordOverheadBytes
+        effects.append(.offer(id, moreBytes: max(0, wanted - polls[index].reservedBytes)))
+    }
+
+    /// Back into the line, at the old place.
+    mutating func giveUp(_ id: PollID, _ gather: Gather) {
+        guard let index = index(of: id) else { return }
+        release(gather, of: id)
+        effects.append(.releaseSlot(id))
+        polls[index].phase = .waiting
+        if let serial = gather.repeated { closeIfDone(serial, remember: false) }
+    }
+
+    private mutating func ticket(
+        _ poll: PollID, _ part: GatheredPart, _ offset: Int64, isFresh: Bool
+    ) -> FetchTicket {
+        fetches += 1
+        return FetchTicket(
+            poll: poll, number: fetches, partition: part.partition, version: part.version, offset: offset,
+            isFresh: isFresh)
+    }
+
+    /// In the claimed partition first what was handed out before, then what is new; then the next partition.
+    private mutating func nextFetch(
+        _ gather: inout Gather, _ poll: PollState, _ now: MonotonicInstant
+    ) -> (FetchTicket, FetchRequest)? {
+        while gather.fetches < settings.fetchesPerPollMax {
+            guard let part = gather.parts.last else { return nil }
+            let bytesLeft = poll.maxBytes - gather.bytes
+            let recordsLeft = poll.max - gather.count
+            guard recordsLeft > 0, gather.count == 0 || gather.bytes < enoughBytes(poll) else { return nil }
+            if let partition = partitions[part.partition], partition.version == part.version,
+                partition.claim == poll.id, partition.isDue(now)
+            {
+                let returned = partition.entries.filter { $0.status == .returned && $0.offset >= part.cursor }
+                if let first = returned.first, let last = returned.last {
+                    return (
+                        ticket(poll.id, part, first.offset, isFresh: false),
+                        FetchRequest(
+                            partition: part.partition, offset: first.offset, endOffset: last.offset + 1,
+                            recordsMax: recordsLeft, bytesMax: bytesLeft)
+                    )
+                }
+                let room = min(recordsLeft, maxInFlight - unacknowledgedCount - reservedRoom)
+                if partition.ready, room > 0 {
+                    gather.asked = room
+                    gather.room += room
+                    reservedRoom += room
+                    partitions[part.partition]?.ready = false
+                    let offset = part.position ?? partition.position
+                    return (
+                        ticket(poll.id, part, offset, isFresh: true),
+                        FetchRequest(
+                            partition: part.partition, offset: offset, recordsMax: room, bytesMax: bytesLeft)
+                    )
+                }
+            }
+            guard let next = nextCandidate(now) else { return nil }
+            if part.records.isEmpty {
+                unclaim(part, poll.id)
+                gather.parts.removeLast()
+            }
+            gather.parts.append(claim(next, for: poll.id))
+        }
+        return nil
+    }
+
+    private func enoughBytes(_ poll: PollState) -> Int {
+        Int(Double(poll.maxBytes) * Self.enoughBytesShare)
+    }
+
+    /// What of the answer is still open, whatever this poll's own limits are: the token stands for all of it.
+    private mutating func nextRepeat(
+        _ gather: inout Gather, _ poll: PollState
+    ) -> (FetchTicket, FetchRequest)? {
+        guard let serial = gather.repeated, let answer = answers[serial] else { return nil }
+        for tp in answer.partitions.keys.sorted() {
+            guard let partition = partitions[tp] else { continue }
+            let known = gather.parts.lastIndex { $0.partition == tp }
+            let cursor = known.map { gather.parts[$0].cursor } ?? 0
+            let open = partition.entries.filter {
+                $0.answer == serial && $0.status == .open && $0.offset >= cursor
+            }
+            guard let first = open.first, let last = open.last else { continue }
+            if let known {
+                gather.parts.append(gather.parts.remove(at: known))
+            } else {
+                gather.parts.append(GatheredPart(partition: tp, version: partition.version))
+            }
+            return (
+                ticket(poll.id, gather.parts[gather.parts.count - 1], first.offset, isFresh: false),
+                FetchRequest(
+                    partition: tp, offset: first.offset, endOffset: last.offset + 1,
+                    recordsMax: Int(min(last.offset - first.offset, Int64(settings.pollRecordsMax))) + 1,
+                    bytesMax: settings.pollBytesMax)
+            )
+        }
+        return nil
+    }
+
+    // MARK: What a fetch brought
+
+    mutating func fetched(_ ticket: FetchTicket, _ result: Result<FetchResult, BrokerError>, now: MonotonicInstant) {
+        guard let index = index(of: ticket.poll), case .gathering(var gather) = polls[index].phase,
+            gather.ticket == ticket, var part = gather.parts.popLast()
+        else {
+            // Its poll is gone and has freed all but the slot.
+            effects.append(.releaseSlot(ticket.poll))
+            return
+        }
+        gather.ticket = nil
+        guard var partition = partitions[ticket.partition], partition.version == ticket.version else {
+            // Revoked or moved under the poll: what was gathered elsewhere is still good.
+            gather.count -= part.records.count
+            gather.bytes -= part.records.reduce(0) { $0 + $1.record.bytes }
+            if gather.repeated == nil { finish(ticket.poll, gather) } else { giveUp(ticket.poll, gather) }
+            return
+        }
+        var isStuck = false
+        switch result {
+        case .failure(let error):
+            effects.append(.note(.fetchFailed(ticket.partition, error)))
+            partition.lastError = error
+            partition.retryAt = now + partition.backoff.nextDelay()
+            partition.ready = true
+            giveRoomBack(&gather, used: 0)
+            isStuck = true
+        case .success(let fetch):
+            partition.lastError = nil
+            partition.retryAt = nil
+            partition.backoff.reset()
+            partition.end = fetch.highWatermark
+            isStuck = !accept(fetch, ticket, polls[index], &gather, &part, &partition)
+            // The source has nothing there yet, although something was; it is not asked in a loop.
+            if isStuck { partition.retryAt = now + partition.backoff.nextDelay() }
+        }
+        partitions[ticket.partition] = partition
+        gather.parts.append(part)
+        // Unchanged means whole: better later than without some of it.
+        if isStuck, gather.repeated != nil { giveUp(ticket.poll, gather) } else { fetchNext(ticket.poll, gather, now) }
+    }
+
+    private mutating func giveRoomBack(_ gather: inout Gather, used: Int) {
+        let unused = gather.asked - used
+        gather.asked = 0
+        gather.room -= unused
+        reservedRoom -= unused
+    }
+
+    /// - Returns: false when there was no progress among records that were handed out before.
+    private mutating func accept(
+        _ fetch: FetchResult, _ ticket: FetchTicket, _ poll: PollState, _ gather: inout Gather,
+        _ part: inout GatheredPart, _ partition: inout PartitionState
+    ) -> Bool {
+        let isRepeat = gather.repeated != nil
+        var covered = max(fetch.nextOffset, ticket.offset)
+        var isFull = false
+        let firstNew = part.records.count
+        if fetch.lowWatermark > ticket.offset, !isRepeat, !part.records.isEmpty {
+            // Retention came between two fetches: the gap belongs to the next answer, not into the middle of this one.
+            covered = ticket.offset
+            isFull = true
+        } else {
+            if fetch.lowWatermark > ticket.offset {
+                partition.raiseLowWatermark(to: fetch.lowWatermark, from: ticket.offset)
+                effects.append(.note(.skipped(ticket.partition, ticket.offset..<fetch.lowWatermark)))
+            }
+            for record in fetch.records where isWanted(record.offset, ticket, gather.repeated, part, partition) {
+                let size = record.record.bytes
+                let isOver = !isRepeat && gather.count > 0 && gather.bytes + size > poll.maxBytes
+                let isOutside =
+                    ticket.isFresh
+                    && !partition.admits(
+                        record.offset, gathered: part.records.count, firstGathered: part.records.first?.offset)
+                if isOver || isOutside || !isRepeat && gather.count >= poll.max {
+                    covered = record.offset
+                    isFull = true
+                    break
+                }
+                part.records.append(record)
+                gather.count += 1
+                gather.bytes += size
+            }
+        }
+        // Enough for this poll; the rest waits for the next.
+        if isFull { gather.fetches = settings.fetchesPerPollMax }
+        if ticket.isFresh {
+            giveRoomBack(&gather, used: part.records.count - firstNew)
+            part.position = covered
+            if part.records.isEmpty { partition.advance(to: covered) }
+            let isAtEnd = covered >= fetch.highWatermark
+            if isFull || !isAtEnd && covered > ticket.offset { partition.ready = true }
+            partition.wantsEndCommitted =
+                isAtEnd && part.records.isEmpty && partition.entries.isEmpty && partition.beyond.isEmpty
+                && partition.skipped == nil && partition.position > partition.committed
+            return true
+        }
+        let repeated = gather.repeated
+        partition.dropVanished(in: ticket.offset..<covered, found: part.records[firstNew...]) { entry in
+            repeated.map { entry.answer == $0 && entry.status == .open } ?? (entry.status == .returned)
+        }
+        part.cursor = covered > ticket.offset ? covered : Int64.max
+        return isFull || covered > ticket.offset
+    }
+
+    private func isWanted(
+        _ offset: Int64, _ ticket: FetchTicket, _ repeated: UInt64?, _ part: GatheredPart, _ partition: PartitionState
+    ) -> Bool {
+        guard offset >= ticket.offset, offset > part.records.last?.offset ?? -1 else { return false }
+        if ticket.isFresh { return offset >= partition.position && !partition.isAcknowledgedBeyond(offset) }
+        guard let index = partition.index(of: offset) else { return false }
+        let entry = partition.entries[index]
+        if let repeated { return entry.answer == repeated && entry.status == .open }
+        return entry.status == .returned
+    }
+}

@@ -1,0 +1,107 @@
+import Primitives
+import Records
+
+/// What the runner found when it asked for the client and for memory.
+enum OfferVerdict: Sendable {
+    case granted
+    case noMemory
+    case clientGone
+}
+
+/// From gathered records to an answer.
+extension ConsumerState {
+    /// - Parameter serial: never used before in this epoch.
+    mutating func offered(
+        _ id: PollID, _ verdict: OfferVerdict, moreBytes: Int, serial: UInt64, now: MonotonicInstant, wallMs: Int64
+    ) {
+        guard let index = index(of: id), case .offering(let gather) = polls[index].phase else { return }
+        let doom = polls[index].doom ?? (verdict == .clientGone ? .clientLeft : nil)
+        if let doom {
+            dismiss(id, .failure(doom))
+        } else if verdict == .noMemory {
+            giveUp(id, gather)
+            polls[index].phase = .starved
+            effects.append(.awaitMemory)
+        } else {
+            polls[index].reservedBytes += moreBytes
+            let answer =
+                gather.repeated == nil
+                ? lease(gather, polls[index], serial, now, wallMs) : again(gather)
+            // Revoked, expired or acknowledged while the runner was asking.
+            guard let answer else { return giveUp(id, gather) }
+            dismiss(id, .success(answer))
+        }
+    }
+
+    private mutating func lease(
+        _ gather: Gather, _ poll: PollState, _ serial: UInt64, _ now: MonotonicInstant, _ wallMs: Int64
+    ) -> PollAnswer? {
+        let deadlineMs = wallMs + ackDeadline.wholeMilliseconds
+        let token = AnswerToken(epoch: epoch, serial: serial)
+        var answer = PollAnswer(ack: token.description)
+        var ranges: [TopicPartition: ClosedRange<Int64>] = [:]
+        var again = 0
+        for part in gather.parts {
+            guard var partition = partitions[part.partition], partition.version == part.version,
+                let first = part.records.first, let last = part.records.last
+            else { continue }
+            for record in part.records {
+                let attempt = partition.lease(record, answer: serial)
+                if attempt > 1 { again += 1 }
+                answer.records.append(delivered(record, token, attempt, deadlineMs))
+            }
+            if let position = part.position { partition.advance(to: position) }
+            if let skipped = partition.skipped {
+                answer.skipped.append(SkippedRange(partition: part.partition, offsets: skipped))
+                partition.skipped = nil
+            }
+            partitions[part.partition] = partition
+            ranges[part.partition] = first.offset...last.offset
+        }
+        guard !answer.records.isEmpty else { return nil }
+        answers[serial] = OpenAnswer(
+            serial: serial, client: poll.client, deadline: now + ackDeadline, deadlineWallMs: deadlineMs,
+            partitions: ranges, skipped: answer.skipped)
+        if let client = poll.client { answerOfClient[client] = serial }
+        effects.append(.note(.delivered(records: answer.records.count, again: again)))
+        return answer
+    }
+
+    /// The client lost its answer: the same once more, without what was acknowledged since.
+    private func again(_ gather: Gather) -> PollAnswer? {
+        guard let serial = gather.repeated, let open = answers[serial] else { return nil }
+        let token = AnswerToken(epoch: epoch, serial: serial)
+        var answer = PollAnswer(ack: token.description, skipped: open.skipped)
+        for part in gather.parts.sorted(by: { $0.partition < $1.partition }) {
+            guard let partition = partitions[part.partition], partition.version == part.version else { continue }
+            for record in part.records {
+                guard let index = partition.index(of: record.offset) else { continue }
+                let entry = partition.entries[index]
+                guard entry.answer == serial, entry.status == .open else { continue }
+                answer.records.append(delivered(record, token, entry.attempts, open.deadlineWallMs))
+            }
+        }
+        return answer.records.isEmpty ? nil : answer
+    }
+
+    private func delivered(
+        _ record: StoredRecord, _ token: AnswerToken, _ attempt: UInt32, _ deadlineMs: Int64
+    ) -> DeliveredRecord {
+        let id = DeliveryID(
+            answer: token, topicIndex: topics.firstIndex(of: record.partition.topic) ?? 0,
+            partition: record.partition.partition, offset: record.offset, attempt: attempt)
+        return DeliveredRecord(record: record, id: id.description, attempt: Int(attempt), deadlineMs: deadlineMs)
+    }
+
+    /// - Parameter remember: all of it was acknowledged, so saying so again is no lost lease.
+    mutating func closeIfDone(_ serial: UInt64, remember: Bool) {
+        guard let answer = answers[serial],
+            !answer.partitions.keys.contains(where: { partitions[$0]?.hasLeased(serial) ?? false })
+        else { return }
+        for partition in answer.partitions.keys { partitions[partition]?.releaseHolder() }
+        forget(answer)
+        guard remember, answer.isWhole else { return }
+        finished.append(serial)
+        if finished.count > settings.finishedAnswersMax { finished.removeFirst() }
+    }
+}

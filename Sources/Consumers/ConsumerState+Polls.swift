@@ -1,0 +1,173 @@
+import Broker
+import Primitives
+import Records
+
+/// Polls: arriving, waiting in order of arrival, being answered or given up.
+extension ConsumerState {
+    /// A poll of this client that is waiting.
+    func poll(of client: String) -> PollID? { polls.first { $0.client == client }?.id }
+
+    /// - Returns: the poll's id; it is answered by a `complete` effect, once.
+    mutating func poll(_ request: PollRequest, now: MonotonicInstant) throws(ConsumerError) -> PollID {
+        if case .ended(let error) = session { throw error }
+        guard polls.count < settings.pollsWaitingPerConsumerMax else {
+            throw .limitReached("polls_waiting_per_consumer_max")
+        }
+        if let client = request.client, poll(of: client) != nil { throw .clientBusy(client) }
+        let id = PollID(number: nextPoll)
+        nextPoll += 1
+        let waitUntil = now + min(max(request.wait, .zero), settings.pollWaitMax)
+        polls.append(
+            PollState(
+                id: id, client: request.client, max: request.max, maxBytes: request.maxBytes, waitUntil: waitUntil,
+                giveUpAt: waitUntil + settings.brokerTimeout, isWaitOver: waitUntil <= now))
+        ensureOpen(now)
+        return id
+    }
+
+    /// The client left: the poll leaves no lease. Unknown ids are answered already.
+    mutating func cancel(_ id: PollID) {
+        refuse(id, .clientLeft)
+    }
+
+    /// Ends a poll with an error; while the runner asks for client and memory, as soon as it comes back.
+    mutating func refuse(_ id: PollID, _ error: ConsumerError) {
+        guard let index = index(of: id) else { return }
+        if case .offering = polls[index].phase {
+            polls[index].doom = polls[index].doom ?? error
+        } else {
+            dismiss(id, .failure(error))
+        }
+    }
+
+    mutating func memoryAvailable() {
+        for index in polls.indices { if case .starved = polls[index].phase { polls[index].phase = .waiting } }
+    }
+
+    func index(of id: PollID) -> Int? {
+        var (low, high) = (0, polls.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if polls[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < polls.count && polls[low].id == id ? low : nil
+    }
+
+    /// Ends a poll and frees what it holds. A fetch under way gives its slot back when it returns.
+    mutating func dismiss(_ id: PollID, _ result: Result<PollAnswer, ConsumerError>) {
+        guard let index = index(of: id) else { return }
+        let poll = polls.remove(at: index)
+        if let gather = poll.gather {
+            release(gather, of: id)
+            if gather.ticket == nil { effects.append(.releaseSlot(id)) }
+        }
+        effects.append(.complete(id, result))
+    }
+
+    /// Gives claims and room back; the records go.
+    mutating func release(_ gather: Gather, of poll: PollID) {
+        for part in gather.parts {
+            unclaim(part, poll)
+            if let ticket = gather.ticket, ticket.partition == part.partition {
+                partitions[part.partition]?.ready = true
+            }
+        }
+        reservedRoom -= gather.room
+    }
+
+    func unclaimed(_ partition: PartitionState) -> Bool { partition.claim == nil && partition.holder == nil }
+
+    mutating func unclaim(_ part: GatheredPart, _ poll: PollID) {
+        guard let partition = partitions[part.partition], partition.version == part.version, partition.claim == poll
+        else { return }
+        partitions[part.partition]?.claim = nil
+        // What was fetched and not leased is still there.
+        if !part.records.isEmpty { partitions[part.partition]?.ready = true }
+    }
+
+    mutating func expirePolls(_ now: MonotonicInstant) {
+        for poll in polls {
+            guard let deadline = poll.deadline, deadline <= now, let index = index(of: poll.id) else { continue }
+            if poll.isWaitOver {
+                dismiss(poll.id, .failure(.unavailable(brokerProblem ?? Self.timeout)))
+            } else {
+                polls[index].isWaitOver = true
+            }
+        }
+    }
+
+    private static let timeout = BrokerError(
+        .retriable, code: "broker_timeout", detail: "no answer, or no assignment of partitions, in time")
+
+    /// What keeps records from being found, if anything.
+    private var brokerProblem: BrokerError? {
+        openError ?? loadError ?? order.lazy.compactMap { partitions[$0]?.lastError }.first
+    }
+
+    /// Gives each waiting poll, in order of arrival, a partition with records; answers those whose wait is over.
+    mutating func serveWaiting(_ now: MonotonicInstant) {
+        guard !polls.isEmpty else { return }
+        ensureOpen(now)
+        var mayHaveCandidates = true
+        for poll in polls {
+            switch poll.phase {
+            case .starved where poll.isWaitOver: dismiss(poll.id, .failure(.limitReached("poll_memory")))
+            case .waiting:
+                if let client = poll.client, let serial = answerOfClient[client] {
+                    // All of it in the commit under way: that decides whether the answer is still open.
+                    if isRepeatable(serial, now) {
+                        start(poll.id, Gather(repeated: serial))
+                    } else if poll.isWaitOver, let problem = brokerProblem {
+                        dismiss(poll.id, .failure(.unavailable(problem)))
+                    }
+                } else if mayHaveCandidates, let candidate = nextCandidate(now) {
+                    start(poll.id, Gather(parts: [claim(candidate, for: poll.id)]))
+                } else {
+                    mayHaveCandidates = false
+                    finishWait(poll, now)
+                }
+            case .queued, .gathering, .offering, .starved: break
+            }
+        }
+    }
+
+    private mutating func start(_ id: PollID, _ gather: Gather) {
+        guard let index = index(of: id) else { return }
+        polls[index].phase = .queued(gather)
+        effects.append(.acquireSlot(id))
+    }
+
+    private mutating func finishWait(_ poll: PollState, _ now: MonotonicInstant) {
+        guard poll.isWaitOver else { return }
+        if let problem = brokerProblem {
+            dismiss(poll.id, .failure(.unavailable(problem)))
+        } else if case .joined(_, assigned: true) = session, unloaded.isEmpty, !isLoadUnderWay {
+            dismiss(poll.id, .success(PollAnswer()))
+        }
+        // Otherwise it is not known yet whether there are records: until `giveUpAt`.
+    }
+
+    // MARK: Partitions
+
+    var unacknowledgedCount: Int { partitions.values.reduce(0) { $0 + $1.entries.count } }
+
+    /// The next partition, in turn, that may give records to another client.
+    mutating func nextCandidate(_ now: MonotonicInstant) -> TopicPartition? {
+        let hasRoom = unacknowledgedCount + reservedRoom < maxInFlight
+        for step in 0..<order.count {
+            let candidate = order[(turn + step) % order.count]
+            guard let partition = partitions[candidate], unclaimed(partition) else { continue }
+            guard partition.isDue(now) else { continue }
+            // Nobody holds it, so every entry is next in line.
+            guard !partition.entries.isEmpty || partition.ready && hasRoom else { continue }
+            turn = (turn + step + 1) % order.count
+            return candidate
+        }
+        return nil
+    }
+
+    mutating func claim(_ partition: TopicPartition, for poll: PollID) -> GatheredPart {
+        partitions[partition]?.claim = poll
+        return GatheredPart(partition: partition, version: partitions[partition]?.version ?? 0)
+    }
+}

@@ -1,0 +1,54 @@
+import Broker
+import Records
+
+/// Resolves where a new consumer begins, for every partition of its topics, one topic after the other.
+enum StartOffsets {
+    typealias Completion = @Sendable (Result<[TopicPartition: Int64], ConsumerError>) -> Void
+
+    /// Completes on one of the broker's threads. - Parameter topics: bounded by `topicsPerConsumerMax`.
+    static func resolve(
+        _ topics: ArraySlice<TopicName>, from: StartPosition, admin: any TopicAdmin,
+        known: [TopicPartition: Int64] = [:], completion: @escaping Completion
+    ) {
+        guard let topic = topics.first else { return completion(.success(known)) }
+        admin.describe(topic) { result in
+            let description: TopicDescription
+            switch result {
+            case .failure(let error): return completion(.failure(.unavailable(error)))
+            case .success(nil): return completion(.failure(.unknownTopic(topic)))
+            case .success(let found?): description = found
+            }
+            var offsets = known
+            switch from {
+            case .earliest:
+                for partition in description.partitions {
+                    offsets[partition.place(topic)] = partition.lowWatermark
+                }
+            case .latest:
+                for partition in description.partitions {
+                    offsets[partition.place(topic)] = partition.highWatermark
+                }
+            case .time(let ms):
+                return admin.offsets(of: topic, atOrAfterMs: ms) { found in
+                    var offsets = known
+                    switch found {
+                    case .failure(let error): completion(.failure(.unavailable(error)))
+                    case .success(let byPartition):
+                        // One that is not among them has nothing at or after the time.
+                        for partition in description.partitions {
+                            offsets[partition.place(topic)] =
+                                byPartition[partition.partition] ?? partition.highWatermark
+                        }
+                        resolve(
+                            topics.dropFirst(), from: from, admin: admin, known: offsets, completion: completion)
+                    }
+                }
+            }
+            resolve(topics.dropFirst(), from: from, admin: admin, known: offsets, completion: completion)
+        }
+    }
+}
+
+extension PartitionDescription {
+    fileprivate func place(_ topic: TopicName) -> TopicPartition { TopicPartition(topic: topic, partition: partition) }
+}

@@ -1,0 +1,283 @@
+import CMicrohttpd
+import Glibc
+import Metrics
+import Primitives
+
+/// One client's connection and the request that is on it. Lives from libmicrohttpd's start to its close notification;
+/// responders may keep it longer and then find it closed.
+// SAFETY: `exchange` is reached with its lock held; `upload` and `requestNumber` only on the connection's event loop (one
+// thread for the connection's whole life); `handle` is used on the event loop or under the lock while the phase
+// says that the connection lives.
+final class Connection: @unchecked Sendable {
+    let core: ServerCore
+    let handle: OpaquePointer
+    let descriptor: Int32
+    private let exchange: Lock<Exchange>
+    var upload = Upload()
+    private var requestNumber: UInt64 = 0
+
+    init(core: ServerCore, handle: OpaquePointer, descriptor: Int32) {
+        self.core = core
+        self.handle = handle
+        self.descriptor = descriptor
+        exchange = Lock(Exchange(now: core.clock.now()))
+    }
+
+    // MARK: On the event loop
+
+    /// The request line came; `targetBytes` long is its target.
+    func begin(targetBytes: Int) {
+        upload.targetBytes = targetBytes
+        let now = core.clock.now()
+        exchange.withLock { $0.begin(now: now) }
+    }
+
+    func completeHeaders() { exchange.withLock { $0.completeHeaders() } }
+
+    /// Hands the complete request over, and sends what was answered at once or suspends.
+    func dispatch(_ match: Router.Match, method: HTTPMethod) -> MHD_Result {
+        requestNumber = core.nextRequestNumber()
+        let generation = exchange.withLock { exchange in
+            exchange.dispatch()
+            return exchange.generation
+        }
+        let route = core.router.routes[match.route]
+        let request = HTTPRequest(
+            connection: self, generation: generation, number: requestNumber, method: method, routeIndex: match.route,
+            captures: match.captures, body: upload.takeBody())
+        route.handler(request, Responder(connection: self, generation: generation))
+        return proceed()
+    }
+
+    /// After the handler, and after each resume.
+    func proceed() -> MHD_Result {
+        let (next, generation) = exchange.withLock { exchange -> (Exchange.Next, UInt64) in
+            let next = exchange.next()
+            if case .suspend = next { MHD_suspend_connection(handle) }
+            return (next, exchange.generation)
+        }
+        switch next {
+        case .send(let response): return send(response)
+        case .close: return postrider_mhd_no
+        case .suspend:
+            // The stop answers what it finds suspended after it has raised its flag; what is suspended later sees it.
+            if core.isEnding { answer(generation, core.response(to: .ending(reachedHandler: true))) }
+            return postrider_mhd_yes
+        }
+    }
+
+    /// The server's own answer, instead of a handler's.
+    func refuse(_ problem: ServerProblem) -> MHD_Result {
+        exchange.withLock { $0.refuse() }
+        requestNumber = core.nextRequestNumber()
+        return send(core.response(to: problem), closes: problem.mustClose)
+    }
+
+    /// Writes the refusal to the socket past libmicrohttpd, which takes no response in the middle of a body, so that a
+    /// client that is still sending sees it. Nothing else is being written then: earlier responses are out, and
+    /// the interim 100 precedes the first byte of the body.
+    func refuseRaw(_ problem: ServerProblem) {
+        let bytes = rawAnswer(problem)
+        exchange.withLock { $0.writeRaw(bytes, to: descriptor) }
+    }
+
+    private func rawAnswer(_ problem: ServerProblem) -> [UInt8] {
+        let id = RequestID(prefix: core.requestPrefix, number: core.nextRequestNumber())
+        return RawResponse.bytes(core.response(to: problem), id: id, commonHeaders: core.settings.commonHeaders)
+    }
+
+    private func send(_ response: HTTPResponse, closes: Bool = false) -> MHD_Result {
+        core.bodyMemory.release(upload.takeCharge())
+        var response = response
+        let wanted = response.body.count
+        let reserved = exchange.withLock { exchange in
+            defer { exchange.reservedBytes = wanted }
+            return exchange.reservedBytes
+        }
+        if wanted <= reserved {
+            core.responseMemory.release(reserved - wanted)
+        } else if wanted <= core.settings.unreservedResponseBytesMax {
+            core.responseMemory.chargeAlways(wanted - reserved)
+        } else if !core.responseMemory.charge(wanted - reserved) {
+            exchange.withLock { $0.reservedBytes = reserved }
+            let problem = ServerProblem(.overloaded, "no memory for the response", reachedHandler: true)
+            response = core.response(to: problem)
+        }
+        let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
+        guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes || core.isDraining) else {
+            return postrider_mhd_no
+        }
+        return prepared.queue(on: handle)
+    }
+
+    /// The response is out, or the connection broke.
+    func complete(ok: Bool) {
+        let now = core.clock.now()
+        let rest = exchange.withLock { $0.complete(now: now) }
+        core.bodyMemory.release(upload.takeCharge())
+        upload = Upload()
+        core.responseMemory.release(rest.reservedBytes)
+        if let parking = rest.parking { core.unpark(parking) }
+        if !ok { core.metrics.brokenRequests.increment() }
+        core.noteProgress()
+    }
+
+    /// Before libmicrohttpd closes the socket.
+    func close() {
+        exchange.withLock { $0.close() }
+        core.noteProgress()
+    }
+
+    // MARK: From any thread
+
+    @discardableResult
+    func answer(_ generation: UInt64, _ response: HTTPResponse) -> Bool {
+        let answer = exchange.withLock { exchange -> Exchange.Answer in
+            let answer = exchange.answer(generation, response)
+            if case .resume = answer { MHD_resume_connection(handle) }
+            return answer
+        }
+        switch answer {
+        case .ignored:
+            core.metrics.ignoredResponses.increment()
+            return false
+        case .taken(let parking), .resume(let parking):
+            if let parking { core.unpark(parking) }
+            return true
+        }
+    }
+
+    func isOpen(_ generation: UInt64) -> Bool { exchange.withLock { $0.isOpen(generation) } }
+
+    /// Runs `body` while libmicrohttpd keeps the request's headers; nil afterwards.
+    func reading<Result>(_ generation: UInt64, _ body: (OpaquePointer) -> Result) -> Result? {
+        exchange.withLock { $0.isReadable(generation) ? body(handle) : nil }
+    }
+
+    func reserve(_ generation: UInt64, _ bytes: Int) -> Bool {
+        precondition(bytes >= 0)
+        return exchange.withLock { exchange in
+            guard exchange.isOpen(generation), core.responseMemory.charge(bytes) else { return false }
+            exchange.reservedBytes += bytes
+            return true
+        }
+    }
+
+    func park(
+        _ generation: UInt64, until: MonotonicInstant, onTimeout: @escaping @Sendable () -> HTTPResponse,
+        onClientGone: @escaping @Sendable () -> Void
+    ) -> Bool {
+        guard core.takeParkingSpace() else {
+            if isOpen(generation) {
+                let problem = ServerProblem(.parkedLimit, "too many requests are waiting", reachedHandler: true)
+                answer(generation, core.response(to: problem))
+            }
+            return false
+        }
+        let deadline = exchange.withLock { exchange -> MonotonicInstant? in
+            guard exchange.isOpen(generation), exchange.parking == nil else { return nil }
+            let deadline = min(until, exchange.since + core.settings.requestTimeout)
+            exchange.park(
+                Exchange.Parking(until: deadline, onTimeout: onTimeout, onClientGone: onClientGone, timer: nil))
+            return deadline
+        }
+        guard let deadline else {
+            core.returnParkingSpace()
+            return false
+        }
+        let timer = core.timers.schedule(at: deadline) { [self] in endWait(generation) }
+        if !exchange.withLock({ $0.setTimer(generation, timer) }) { core.timers.cancel(timer) }
+        // A stop that began meanwhile may have looked at this connection too early.
+        if core.isRefusing { endWait(generation) }
+        return true
+    }
+
+    /// The wait of a parked request is over: its own answer for that goes out.
+    func endWait(_ generation: UInt64) {
+        let parking = exchange.withLock { $0.isOpen(generation) ? $0.parking : nil }
+        guard let parking else { return }
+        answer(generation, parking.onTimeout())
+    }
+
+    func endWait() { endWait(exchange.withLock { $0.generation }) }
+
+    /// A peer that closed, or will send nothing more, counts as gone: clients that await a response keep their side
+    /// open.
+    func isClientGone(_ generation: UInt64) -> Bool {
+        exchange.withLock { exchange in
+            guard exchange.isOpen(generation) else { return true }
+            var entry = pollfd(fd: descriptor, events: postrider_poll_rdhup, revents: 0)
+            return poll(&entry, 1, 0) > 0 && entry.revents & clientGoneEvents != 0
+        }
+    }
+
+    func drop(_ generation: UInt64) {
+        let parking = exchange.withLock { exchange -> Exchange.Parking? in
+            guard let parking = exchange.drop(generation) else { return nil }
+            MHD_resume_connection(handle)
+            return parking
+        }
+        guard let parking else { return }
+        core.unpark(parking)
+        core.metrics.clientsGone.increment()
+        parking.onClientGone()
+    }
+
+    // MARK: For sweep and stop
+
+    /// Acts on what is overdue. - Returns: the generation, when the client is to be looked after.
+    func sweep(now: MonotonicInstant) -> UInt64? {
+        let (overdue, generation, watched) = exchange.withLock {
+            ($0.overdue(now: now, core.settings), $0.generation, $0.isWatched(now: now, core.settings))
+        }
+        switch overdue {
+        case nil: return watched ? generation : nil
+        case .answer:
+            let problem = ServerProblem(
+                .deadlineExceeded, "the request was not answered in time", reachedHandler: true)
+            answer(generation, core.response(to: problem))
+        case .closeWithAnswer:
+            let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
+            let bytes = rawAnswer(problem)
+            cut(generation) { $0.writeRaw(bytes, to: descriptor) }
+        case .close: cut(generation) { _ in }
+        }
+        return nil
+    }
+
+    /// The peer has closed its side. A parked request is dropped. A connection that waits for more of a request is
+    /// ended, unless bytes are still to be read: libmicrohttpd 0.9.75 misses an end of the stream that arrived together
+    /// with the last bytes, and would keep the connection until it is idle for too long.
+    func clientLeft(_ generation: UInt64) {
+        drop(generation)
+        exchange.withLock { exchange in
+            guard exchange.generation == generation, exchange.awaitsClient else { return }
+            var byte: UInt8 = 0
+            guard recv(descriptor, &byte, 1, postrider_msg_peek | postrider_msg_dontwait) == 0 else { return }
+            shutdown(descriptor, Int32(SHUT_RDWR))
+        }
+    }
+
+    /// Ends the connection from outside the event loop, which sees the end of the stream and closes. Under the lock,
+    /// and unless closed before, the descriptor is still this connection's.
+    private func cut(_ generation: UInt64, _ before: (inout Exchange) -> Void) {
+        exchange.withLock { exchange in
+            guard exchange.generation == generation else { return }
+            if case .closed = exchange.phase { return }
+            before(&exchange)
+            shutdown(descriptor, Int32(SHUT_RDWR))
+        }
+        core.metrics.slowClients.increment()
+    }
+
+    /// The stop's last word to whoever waits.
+    func end(_ response: HTTPResponse) {
+        let generation = exchange.withLock { $0.isOpen($0.generation) ? $0.generation : nil }
+        if let generation { answer(generation, response) }
+    }
+
+    /// No request is on the connection.
+    var isQuiet: Bool { exchange.withLock { $0.isQuiet } }
+}
+
+let clientGoneEvents = postrider_poll_rdhup | Int16(POLLHUP) | Int16(POLLERR) | Int16(POLLNVAL)

@@ -1,0 +1,65 @@
+import CMicrohttpd
+import Glibc
+import Primitives
+
+/// Deadlines are looked at by the sweep, a few times a minute for each connection, so that an ordinary fast request
+/// costs no timer. Only parked requests have one.
+extension Exchange {
+    enum Overdue {
+        /// Nobody answered: the server does.
+        case answer
+        /// The request does not arrive: say so, and end the connection.
+        case closeWithAnswer
+        /// Nothing that could be said would be understood, or the client does not read it.
+        case close
+    }
+
+    func overdue(now: MonotonicInstant, _ settings: HTTPServerSettings) -> Overdue? {
+        switch phase {
+        case .idle:
+            // libmicrohttpd closes what is silent; this is a request line that comes byte by byte.
+            return now > since + settings.idleTimeout + settings.headerTimeout ? .close : nil
+        case .receiving:
+            let limit = headersComplete ? settings.requestTimeout : min(settings.headerTimeout, settings.requestTimeout)
+            return now > since + limit ? .closeWithAnswer : nil
+        case .suspended:
+            return now > since + settings.requestTimeout ? .answer : nil
+        case .sending:
+            return now > since + settings.requestTimeout ? .close : nil
+        case .handling, .answered, .dropped, .closed:
+            // The event loop has it in its hands.
+            return nil
+        }
+    }
+
+    /// It is for the client to go on.
+    var awaitsClient: Bool {
+        switch phase {
+        case .idle, .receiving: true
+        case .handling, .suspended, .answered, .dropped, .sending, .closed: false
+        }
+    }
+
+    /// Whether the sweep looks if the client is there. What began just now is left to the event loop.
+    func isWatched(now: MonotonicInstant, _ settings: HTTPServerSettings) -> Bool {
+        isParkedAndSuspended || awaitsClient && now > since + settings.sweepInterval
+    }
+
+    var isQuiet: Bool {
+        switch phase {
+        case .idle, .closed: true
+        case .receiving, .handling, .suspended, .answered, .dropped, .sending: false
+        }
+    }
+
+    /// Once for an exchange. What the kernel does not take at once is lost: the connection is about to close.
+    mutating func writeRaw(_ bytes: [UInt8], to descriptor: Int32) {
+        guard !wroteRaw, case .receiving = phase else { return }
+        wroteRaw = true
+        _ = bytes.withUnsafeBytes {
+            send(descriptor, $0.baseAddress, $0.count, rawFlags)
+        }
+    }
+}
+
+private let rawFlags = postrider_msg_dontwait | postrider_msg_nosignal

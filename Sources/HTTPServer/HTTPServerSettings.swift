@@ -1,0 +1,88 @@
+/// Where the server listens and what it bounds. Checked by `HTTPServer.start`.
+///
+/// Worst-case memory is about `connectionsMax` × `connectionMemoryBytes` + `bodyMemoryMax` + `responseMemoryMax`, and
+/// `connectionsMax` × `unreservedResponseBytesMax` for answers that nobody reserved for.
+public struct HTTPServerSettings: Sendable {
+    /// A numeric IPv4 or IPv6 address.
+    public var address = "127.0.0.1"
+    /// 0: the system chooses; `HTTPServer.port` tells.
+    public var port: UInt16 = 0
+    /// Event loops. Handlers run on them.
+    public var threads = 2
+    /// Open connections; more wait in the listen backlog until one closes.
+    public var connectionsMax = 12_000
+    /// Open connections from one address; 0 is no limit, which a load balancer in front needs.
+    public var perAddressConnectionsMax = 0
+    /// Requests parked at a time; nil is 80 % of `connectionsMax`. More are answered 503 `parked_limit`.
+    public var parkedMax: Int?
+    /// Connections that the kernel keeps until they are accepted (`listen(2)`; `net.core.somaxconn` bounds it too).
+    public var listenBacklog: Int32 = 1024
+    /// Memory of a connection for request line and headers, and for those of the response. A request that needs more
+    /// gets 431 or 414. libmicrohttpd zeroes it after each request, so more costs time too.
+    public var connectionMemoryBytes = 16 << 10
+    /// A connection on which nothing moves for so long is closed; whole seconds.
+    public var idleTimeout = Duration.seconds(30)
+    /// From the end of the idle time, or from the request line, to the end of the headers.
+    public var headerTimeout = Duration.seconds(10)
+    /// From the request line to the last byte of the response. Longer than the longest wait of a parked request.
+    public var requestTimeout = Duration.seconds(120)
+    /// The largest body of any route.
+    public var bodyBytesMax = 16 << 20
+    /// Of a body that will be refused, so much is read so that its sender sees the refusal; then the connection closes.
+    public var discardBytesMax = 32 << 20
+    /// Bodies of all requests in flight together.
+    public var bodyMemoryMax = 64 << 20
+    /// Responses of all requests in flight together.
+    public var responseMemoryMax = 64 << 20
+    /// An answer up to this size is sent without a reservation even when `responseMemoryMax` is used up, because the
+    /// promise it reports may have been made already.
+    public var unreservedResponseBytesMax = 64 << 10
+    /// How often deadlines are checked and parked clients looked after: their precision.
+    public var sweepInterval = Duration.seconds(1)
+    /// Sent with each response that the server or a handler makes.
+    public var commonHeaders: [HTTPHeader] = []
+
+    public init() {}
+
+    var effectiveParkedMax: Int { parkedMax ?? connectionsMax * 4 / 5 }
+
+    /// What is wrong, or nil.
+    var fault: String? {
+        let positive: [(String, Int)] = [
+            ("threads", threads), ("connectionsMax", connectionsMax), ("listenBacklog", Int(listenBacklog)),
+            ("bodyBytesMax", bodyBytesMax), ("bodyMemoryMax", bodyMemoryMax), ("responseMemoryMax", responseMemoryMax),
+        ]
+        if let bad = positive.first(where: { $0.1 < 1 }) { return "\(bad.0) must be at least 1" }
+        let durations = [idleTimeout, headerTimeout, requestTimeout]
+        if durations.contains(where: { $0 < .seconds(1) }) { return "timeouts must be at least one second" }
+        if sweepInterval < .milliseconds(1) { return "sweepInterval must be at least a millisecond" }
+        if threads > 64 { return "threads must be at most 64" }
+        if connectionsMax < threads { return "connectionsMax must be at least threads" }
+        if connectionMemoryBytes < 4096 { return "connectionMemoryBytes must be at least 4096" }
+        if discardBytesMax < bodyBytesMax { return "discardBytesMax must be at least bodyBytesMax" }
+        if bodyMemoryMax < bodyBytesMax { return "bodyMemoryMax must be at least bodyBytesMax" }
+        if perAddressConnectionsMax < 0 || effectiveParkedMax < 0 || unreservedResponseBytesMax < 0 {
+            return "limits must not be negative"
+        }
+        if let bad = commonHeaders.first(where: { !$0.isSafe }) { return "common header \(bad.name) is not a header" }
+        return nil
+    }
+}
+
+/// Why a server did not start.
+public enum HTTPServerError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// A setting is out of its bounds.
+    case invalidSettings(String)
+    /// Not an address of this machine, or the port is taken: `detail` names the system call and its errno.
+    case cannotListen(address: String, port: UInt16, detail: String)
+    /// libmicrohttpd refused; its log line says more.
+    case cannotStart
+
+    public var description: String {
+        switch self {
+        case .invalidSettings(let detail): "invalid HTTP settings: \(detail)"
+        case .cannotListen(let address, let port, let detail): "cannot listen on \(address) port \(port): \(detail)"
+        case .cannotStart: "libmicrohttpd did not start"
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Metrics
+
+/// What the server counts. Counters of the common path are taken from what exists anyway, once a sweep.
+struct ServerMetrics: Sendable {
+    let requests = Counter(label: "postrider_http_requests_total")
+    let connections = Gauge(label: "postrider_http_connections")
+    let parked = Gauge(label: "postrider_http_parked_requests")
+    let bodyBytes = Gauge(label: "postrider_http_body_memory_bytes")
+    let responseBytes = Gauge(label: "postrider_http_response_memory_bytes")
+    /// Answers to requests that were answered already, or whose client is gone.
+    let ignoredResponses = Counter(label: "postrider_http_responses_ignored_total")
+    let clientsGone = Counter(label: "postrider_http_parked_clients_gone_total")
+    /// Header fields of handlers that were changed or left out to keep the message's framing.
+    let unsafeHeaders = Counter(label: "postrider_http_unsafe_headers_total")
+    /// Connections closed because the request, its response or the headers took too long.
+    let slowClients = Counter(label: "postrider_http_slow_clients_total")
+    /// Connections that ended before the response was out.
+    let brokenRequests = Counter(label: "postrider_http_broken_requests_total")
+    private let refused: [ServerProblem.Code: Counter]
+
+    init() {
+        refused = Dictionary(
+            uniqueKeysWithValues: ServerProblem.Code.allCases.map {
+                ($0, Counter(label: "postrider_http_refused_total", dimensions: [("code", $0.rawValue)]))
+            })
+    }
+
+    func countRefused(_ code: ServerProblem.Code) { refused[code]?.increment() }
+}

@@ -1,0 +1,73 @@
+import CMicrohttpd
+import Primitives
+
+/// The request while it arrives. Touched by the connection's event loop only.
+struct Upload {
+    enum Stage {
+        /// The next call is libmicrohttpd's first: headers only.
+        case headers
+        case collecting
+        /// The problem is answered when the body has been read.
+        case discarding(ServerProblem)
+        /// The problem is answered already; the rest is read so that the client sees it, then the connection closes.
+        case refused
+        /// The handler has it.
+        case dispatched
+    }
+
+    /// A body grows by doubling from here, so that a claimed length costs nothing until bytes come.
+    static let firstBytes = 16 << 10
+
+    var stage = Stage.headers
+    var targetBytes = 0
+    var match: Router.Match?
+    var method: HTTPMethod?
+    /// nil: chunked.
+    var contentLength: Int?
+    var bodyBytesMax = 0
+    /// Its pattern.
+    var route: String?
+    private(set) var receivedBytes = 0
+    private var body: [UInt8] = []
+    private var chargedBytes = 0
+
+    /// Takes `bytes`; memory is charged before it is allocated. - Returns: why not, when they do not fit.
+    mutating func append(_ bytes: UnsafeRawBufferPointer, _ budget: MemoryBudget) -> ServerProblem? {
+        receivedBytes += bytes.count
+        guard receivedBytes <= bodyBytesMax else { return Self.tooLarge(bodyBytesMax, route: route) }
+        if receivedBytes > chargedBytes {
+            let most = contentLength ?? bodyBytesMax
+            let wanted = min(max(chargedBytes * 2, receivedBytes, min(most, Self.firstBytes)), max(most, receivedBytes))
+            guard budget.charge(wanted - chargedBytes) else {
+                return ServerProblem(.overloaded, "no memory for the body", route: route)
+            }
+            chargedBytes = wanted
+            body.reserveCapacity(wanted)
+        }
+        body.append(contentsOf: bytes)
+        return nil
+    }
+
+    /// The body will be refused: its memory is given back at once.
+    mutating func discard(_ problem: ServerProblem, _ budget: MemoryBudget) {
+        stage = .discarding(problem)
+        body = []
+        budget.release(takeCharge())
+    }
+
+    mutating func skip(_ count: Int) { receivedBytes += count }
+
+    mutating func takeBody() -> ByteSlice {
+        defer { body = [] }
+        return body[...]
+    }
+
+    mutating func takeCharge() -> Int {
+        defer { chargedBytes = 0 }
+        return chargedBytes
+    }
+
+    static func tooLarge(_ bytesMax: Int, route: String?) -> ServerProblem {
+        ServerProblem(.bodyTooLarge, "the body is larger than \(bytesMax) bytes", route: route)
+    }
+}
