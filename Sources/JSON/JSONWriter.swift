@@ -117,7 +117,7 @@ public struct JSONWriter {
         while at < text.count {
             let rest = UnsafeBufferPointer(rebasing: text[at...])
             let plain = postrider_json_plain_prefix(rest.baseAddress, rest.count)
-            bytes.append(contentsOf: rest[..<plain])
+            bytes.append(contentsOf: UnsafeBufferPointer(rebasing: rest[..<plain]))
             at += plain
             if at < text.count {
                 appendEscape(text[at])
@@ -141,10 +141,10 @@ public struct JSONWriter {
             bytes.append(UInt8(ascii: "\\"))
             bytes.append(short)
         } else {
-            let digits = Array("0123456789abcdef".utf8)
             bytes.append(contentsOf: "\\u00".utf8)
-            bytes.append(digits[Int(byte >> 4)])
-            bytes.append(digits[Int(byte & 15)])
+            bytes.append(UInt8(ascii: "0") + (byte >> 4))
+            let low = byte & 15
+            bytes.append(low < 10 ? UInt8(ascii: "0") + low : UInt8(ascii: "a") + low - 10)
         }
     }
 }

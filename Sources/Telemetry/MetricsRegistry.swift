@@ -33,7 +33,7 @@ public struct MetricsOptions: Sendable {
     public var seriesMax: Int
     /// Upper bounds of timers, in seconds.
     public var timerBounds: [Double]
-    /// Upper bounds of aggregating recorders, in their own unit.
+    /// Upper bounds of aggregating recorders, in their own unit; of those named `…_seconds` the timers' bounds hold.
     public var recorderBounds: [Double]
 
     public init(
@@ -141,7 +141,7 @@ public final class MetricsRegistry: MetricsFactory {
         label: String, dimensions: [(String, String)], aggregate: Bool
     ) -> any RecorderHandler {
         if !aggregate { return look(up: label, dimensions, kind: "gauge") { GaugeSeries() } }
-        let bounds = options.recorderBounds
+        let bounds = label.hasSuffix("_seconds") ? options.timerBounds : options.recorderBounds
         return look(up: label, dimensions, kind: "histogram") { HistogramSeries(bounds: bounds) }
     }
 

@@ -43,6 +43,12 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
             ])
     }
 
+    @Test func recorders_OfSeconds_HaveTheTimersBuckets() {
+        let registry = MetricsRegistry(options: MetricsOptions(timerBounds: [0.5], recorderBounds: [1000]))
+        registry.makeRecorder(label: "commit_seconds", dimensions: [], aggregate: true).record(0.25)
+        #expect(lines(registry).dropFirst().first == "commit_seconds_bucket{le=\"0.5\"} 1")
+    }
+
     @Test func names_AndLabelValues_AreMadeSafe() {
         let registry = MetricsRegistry()
         let dimensions = [("9to-pic", "a\"b\\c\nd")]

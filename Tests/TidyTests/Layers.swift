@@ -14,7 +14,7 @@ enum Layers {
         "Forwarder": ["Spool", "Broker", "DeadLetters"],
         "Consumers": ["Broker"],
         "HTTPServer": ["CMicrohttpd"],
-        "Telemetry": ["CoreMetrics"],
+        "Telemetry": [],
         "API": ["HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry"],
         "Gateway": [
             "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker", "DeadLetters", "Forwarder",
@@ -31,7 +31,9 @@ enum Layers {
     private static let withoutRecords: Set<String> = ["HTTPServer", "Telemetry", "JSON", "Store"]
 
     /// Of the toolchain, and the logging and metrics interfaces.
-    static let anywhere: Set<String> = ["Glibc", "Synchronization", "FoundationEssentials", "Logging", "Metrics"]
+    static let anywhere: Set<String> = [
+        "Glibc", "Synchronization", "FoundationEssentials", "Logging", "Metrics", "CoreMetrics",
+    ]
 
     /// nil for a target that has no row.
     static func mayImport(_ target: String) -> Set<String>? {

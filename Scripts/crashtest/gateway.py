@@ -1,0 +1,120 @@
+"""The process under test: started, killed, started again."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+READY_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 60
+LOG_TAIL_BYTES = 8000
+
+
+class Failed(Exception):
+    """The gateway did what no crash explains."""
+
+
+class Gateway:
+    def __init__(self, binary, data_directory, log_path):
+        self.binary = binary
+        self.data_directory = data_directory
+        self.log_path = log_path
+        self.port = free_port()
+        # Clients wait for it instead of hammering a port that nobody listens on.
+        self.up = threading.Event()
+        self._process = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(
+                [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_until_ready(self):
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while True:
+            status = self._process.poll()
+            if status is not None:
+                raise Failed(f"the gateway exited with status {status} while starting\n{self.log_tail()}")
+            try:
+                if self.get("/readyz")[0] == 200:
+                    self.up.set()
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            if time.monotonic() > deadline:
+                raise Failed(f"not ready after {READY_SECONDS_MAX} s\n{self.log_tail()}")
+            time.sleep(0.02)
+
+    def kill(self):
+        self.up.clear()
+        self._process.kill()
+        status = self._process.wait()
+        if status != -signal.SIGKILL:
+            raise Failed(f"the gateway exited by itself with status {status}\n{self.log_tail()}")
+
+    def stop(self):
+        """As an operator does: SIGTERM, and it must end well."""
+        self.up.clear()
+        self._process.terminate()
+        try:
+            status = self._process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise Failed(f"still running {STOP_SECONDS_MAX} s after SIGTERM\n{self.log_tail()}") from None
+        if status != 0:
+            raise Failed(f"exit status {status} after SIGTERM\n{self.log_tail()}")
+
+    def abandon(self):
+        """Whatever happened: leaves no process behind."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def is_drained(self, receipts):
+        """Whether everything accepted was handed over: by the lanes' lag, else by the receipts given."""
+        try:
+            status, body = self.get("/metrics")
+            lags = re.findall(rb"^postrider_lane_lag_records(?:\{[^}]*\})? (\S+)$", body, re.MULTILINE)
+            if status == 200 and lags:
+                return all(float(lag) == 0 for lag in lags)
+            return not self.unsettled(receipts)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def unsettled(self, receipts):
+        return [receipt for receipt in receipts if not self._is_settled(receipt)]
+
+    def _is_settled(self, receipt):
+        status, body = self.get(f"/v1/receipts/{receipt}")
+        if status != 200:
+            return False
+        answer = json.loads(body)
+        return bool({"delivered", "dead"} & {value for value in answer.values() if isinstance(value, str)})
+
+    def log_tail(self):
+        with open(self.log_path, "rb") as log:
+            return log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
