@@ -28,6 +28,15 @@ public struct Settings: Sendable {
 
     public init() { http.port = 8080 }
 
+    /// Where to listen, as `HOST:PORT`; an IPv6 address in brackets.
+    public mutating func listen(on text: String) throws(SettingsError) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            throw .malformed(key: "--listen", value: text, expected: "HOST:PORT with a numeric address")
+        }
+        http.address = String(text[..<colon].drop { $0 == "[" }.prefix { $0 != "]" })
+        http.port = port
+    }
+
     /// What cannot work together, after everything was set.
     public func check() throws(SettingsError) {
         if spool.bytesMax < spool.bytesMaxLeast {

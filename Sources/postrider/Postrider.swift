@@ -33,14 +33,10 @@ struct Serve: ParsableCommand {
     /// - Throws: `ValidationError` with what to change.
     func settings() throws -> Settings {
         var settings = Settings()
-        guard let colon = listen.lastIndex(of: ":"), let port = UInt16(listen[listen.index(after: colon)...]) else {
-            throw ValidationError("--listen: HOST:PORT is expected, not \(listen)")
-        }
-        settings.http.address = String(listen[..<colon].drop { $0 == "[" }.prefix { $0 != "]" })
-        settings.http.port = port
         settings.dataDirectory = dataDir
         settings.insecureListen = insecureListen
         do throws(SettingsError) {
+            try settings.listen(on: listen)
             for assignment in assignments { try settings.set(assignment) }
             try settings.check()
         } catch {
