@@ -161,9 +161,11 @@ import Testing
             return box
         }
         h.clock.advance(by: .seconds(31))
+        // Any event looks at the deadlines.
+        let other = h.start(PollRequest(consumer: h.name, wait: .seconds(1)))
         h.settle()
         #expect(boxes.map { $0.value?.errorCode } == [nil, nil])
-        #expect(try h.take().offsets == [5, 6, 7])
+        #expect(try other.value?.get().offsets == [5, 6, 7])
     }
 
     @Test func failedCommit_GivesExpiredDeliveriesBack() throws {
@@ -190,6 +192,40 @@ import Testing
         h.source.assign([h.place()])
         h.settle()
         #expect(try h.take(client: "b").offsets == [1, 6, 7])
+    }
+
+    @Test func answerWithARevokedPartition_CommitsTheRest_AndNeverClaimsTheLostPart() throws {
+        let h = try Harness(partitions: 2)
+        #expect(h.define() != nil)
+        for partition: Int32 in [0, 1] { h.source.append(h.place(partition)) }
+        let answer = try h.take(client: "a")
+        h.source.revoke([h.place(0)])
+        h.settle()
+        guard case .failure(.leasesLost(let result))? = h.acknowledge(.answer(answer.ack ?? "")) else {
+            Issue.record("expected leases_lost")
+            return
+        }
+        #expect(result.committed == [h.place(1): 1])
+        #expect(h.acknowledge(.deliveries([answer.id(0, partition: 0)]))?.errorCode == "leases_lost")
+        #expect(h.committed(0) == 0 && h.committed(1) == 1)
+    }
+
+    @Test func seek_IsNotUndone_ByCommittedOffsetsThatWereReadBefore() throws {
+        let (h, answer) = try gapped()
+        #expect(h.acknowledge(.deliveries([answer.id(0)]))?.errorCode == nil)
+        h.store.readEarly()
+        h.source.revoke([h.place()])
+        h.source.assign([h.place()])
+        h.callbacks.runOne()
+        h.callbacks.runOne()
+        #expect(h.callbacks.count == 1, "the load is under way")
+        let seek = Box<Result<[TopicPartition: Int64], ConsumerError>>()
+        h.consumers.seek(h.name, to: .offsets([h.place(): 6])) { seek.set($0) }
+        // The newer call overtakes the load wherever it can.
+        while h.callbacks.runOne(at: 1) {}
+        h.settle()
+        #expect(try seek.value?.get() == [h.place(): 6])
+        #expect(try h.take(client: "b").offsets == [6, 7])
     }
 
     @Test func queueOfAcknowledgements_IsBounded() throws {

@@ -11,7 +11,7 @@ import Testing
 @Suite struct PromiseTests {
     /// Set to replay one failing run.
     private static let replay: UInt64? = nil
-    private static let runs = 60
+    private static let runs = 100
     private static let steps = 250
 
     private struct Generator: RandomNumberGenerator {
@@ -264,8 +264,7 @@ import Testing
     private func drain(_ m: Model, _ context: String) {
         m.h.store.clearFailures()
         m.h.source.clearFailures()
-        m.h.settle()
-        observe(m, context)
+        while m.h.callbacks.runOne() { observe(m, context) }
         let partitions = (0..<Int32(3)).map { m.h.place($0) }
         for _ in 0..<400 {
             if partitions.allSatisfy({ m.h.committed($0.partition) == m.h.source.partition($0).end }) { break }

@@ -15,6 +15,7 @@ public final class FakeOffsetStore: OffsetStore {
         var offsets: [ConsumerName: [TopicPartition: CommittedOffset]] = [:]
         var failures: [Failure] = []
         var readFailures = 0
+        var isReadingEarly = false
         var commits = 0
     }
 
@@ -31,6 +32,8 @@ public final class FakeOffsetStore: OffsetStore {
     /// The next writes fail, one each.
     public func failWrites(_ failures: [Failure]) { state.withLock { $0.failures += failures } }
     public func clearFailures() { state.withLock { $0.failures = [] } }
+    /// From now on a read tells what was there when it was asked, not when it answers.
+    public func readEarly() { state.withLock { $0.isReadingEarly = true } }
     public func failReads(_ count: Int) { state.withLock { $0.readFailures += count } }
     public var commitCount: Int { state.withLock { $0.commits } }
     public func offsets(_ consumer: ConsumerName) -> [TopicPartition: CommittedOffset] {
@@ -68,13 +71,14 @@ public final class FakeOffsetStore: OffsetStore {
         consumer: ConsumerName,
         completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
     ) {
+        let early = state.withLock { $0.isReadingEarly ? $0.offsets[consumer] ?? [:] : nil }
         callbacks.withLock({ $0 }).add { [self] in
             let offsets = state.withLock { state -> [TopicPartition: CommittedOffset]? in
                 if state.readFailures > 0 {
                     state.readFailures -= 1
                     return nil
                 }
-                return state.offsets[consumer] ?? [:]
+                return early ?? state.offsets[consumer] ?? [:]
             }
             completion(offsets.map { .success($0) } ?? .failure(Self.error))
         }
