@@ -165,7 +165,7 @@ import Testing
     }
 
     @Test func fullDisk_IsRetriable_AndNothingIsHalfDone() throws {
-        let harness = try BrokerHarness { $0.pagesMax = 300 }
+        let harness = try BrokerHarness { $0.pagesMax = 100 }
         let sink = try harness.sink()
         try sink.deliver([outgoing(1)])
         let large = (2...400).map { outgoing($0, value: String(repeating: "x", count: 8000)) }
@@ -183,7 +183,7 @@ import Testing
     }
 
     @Test func quota_RefusesRecordsAsRetriable_ButNotCheckpoints() throws {
-        let harness = try BrokerHarness { $0.quotaBytes = 300_000 }
+        let harness = try BrokerHarness { $0.quotaBytes = 450_000 }
         let sink = try harness.sink()
         let large = (1...300).map { outgoing($0, value: String(repeating: "x", count: 1000)) }
         let error = try brokerError { try sink.deliver(large) }
