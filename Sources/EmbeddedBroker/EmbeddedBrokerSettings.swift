@@ -37,10 +37,15 @@ public struct EmbeddedBrokerSettings: Sendable {
     /// Work of one retention transaction, so that hand-overs wait no longer than for that.
     public var retentionSliceRecords = 2_000
     public var retentionSlicePartitions = 256
-    /// Pages written to the write-ahead log before it is copied back, between two transactions.
-    public var checkpointPages = 4_096
-    /// Pages of log past which the writer waits for readers, so that the log starts over.
-    public var logPagesMax = 65_536
+    /// Page size of the file: a page holds a dozen records of 1 KiB, and larger ones spill less. Measured a quarter to
+    /// a half faster than SQLite's 4,096; 32,768 gains nothing more.
+    public static let pageBytes: Int32 = 16_384
+    /// Page cache of the writer. A transaction that does not fit is spilled to the log early, which costs time only.
+    public var cacheBytes = 32 << 20
+    /// Pages written to the write-ahead log before it is copied back, between two transactions: 32 MiB.
+    public var checkpointPages = 2_048
+    /// Pages of log past which the writer waits for readers, so that the log starts over: 256 MiB.
+    public var logPagesMax = 16_384
     /// A commit that takes longer is logged.
     public var slowCommit = Duration.seconds(1)
 

@@ -42,6 +42,7 @@ final class Writer {
         connection = try Connection.open(
             path: path, schema: BrokerSchema.schema,
             settings: ConnectionSettings(
+                pageBytes: EmbeddedBrokerSettings.pageBytes, cacheBytes: settings.cacheBytes,
                 // The owner checkpoints between transactions instead, after the answers.
                 automaticCheckpointPages: 0, pagesMax: settings.pagesMax),
             fileSystem: fileSystem)

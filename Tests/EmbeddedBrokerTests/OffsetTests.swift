@@ -35,7 +35,7 @@ private let third = TopicPartition(topic: payments, partition: 0)
         let harness = try BrokerHarness()
         _ = try harness.create(orders)
         let offsets = [first: CommittedOffset(offset: 9), bad.partition: bad.offset]
-        #expect(try brokerError { try harness.commit(billing, offsets) }.code == bad.code)
+        try expectRefusal(bad.code) { try harness.commit(billing, offsets) }
         #expect(try harness.committed(billing).isEmpty)
     }
 
@@ -69,13 +69,13 @@ private let third = TopicPartition(topic: payments, partition: 0)
         #expect(try harness.committed(billing).count == 3)
         // Too large: neither is changed.
         let large = ByteSlice(repeating: 0, count: harness.broker.settings.definitionBytesMax + 1)
-        #expect(try brokerError { try define(large, [:], replacing: true) }.code == "definition_too_large")
+        try expectRefusal("definition_too_large") { try define(large, [:], replacing: true) }
         #expect(try harness.committed(billing).count == 3)
         try define([3], [second: CommittedOffset(offset: 7)], replacing: true)
         #expect(
             try harness.committed(billing) == [first: CommittedOffset(offset: 1), second: CommittedOffset(offset: 7)])
         try harness.reopen()
-        #expect(try harness.broker.definitions().map { [UInt8]($0.bytes) } == [[3]])
+        #expect(try harness.broker.definitions().map(\.bytes) == [[3]])
         try answer { harness.broker.forget(consumer: billing, completion: $0) }
         #expect(try harness.broker.definitions().isEmpty)
         #expect(try harness.committed(billing).isEmpty)
@@ -92,7 +92,7 @@ private let third = TopicPartition(topic: payments, partition: 0)
         }
         try define("one")
         try define("one")
-        #expect(try brokerError { try define("two") }.code == "too_many_consumers")
+        try expectRefusal("too_many_consumers") { try define("two") }
     }
 
     @Test func commits_AreGroupedIntoOneTransaction_AndRefusedPastTheLimit() throws {

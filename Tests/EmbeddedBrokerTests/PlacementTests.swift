@@ -29,7 +29,8 @@ import Testing
         // In two batches: the run goes on over the boundary.
         var deliveries = try sink.deliver((1...10).map { outgoing($0, partition: nil) })
         deliveries += try sink.deliver((11...2 * run).map { outgoing($0, partition: nil) })
-        #expect(deliveries.map(\.partition.partition) == (0..<2 * run).map { Int32($0 / run) })
+        let expected = (0..<2 * run).map { Int32($0 / run) }
+        #expect(deliveries.map(\.partition.partition) == expected)
     }
 
     @Test func recordsOfABatch_KeepTheirOrderWithinEachPartitionAndTopic() throws {
@@ -58,7 +59,8 @@ import Testing
         }
         for (partition, values) in expected {
             let read = try harness.fetch(partition.topic, partition.partition, max: 10_000)
-            #expect(read.records.map { text($0.record.value) } == values)
+            let found = read.records.map { text($0.record.value) }
+            #expect(found == values)
         }
     }
 }

@@ -9,10 +9,10 @@ import Testing
 @Suite struct ReadingTests {
     @Test func fetch_Fails_WhenThereIsNoSuchTopicOrPartition() throws {
         let harness = try BrokerHarness()
-        #expect(try brokerError { _ = try harness.fetch(orders) }.code == "unknown_topic")
+        try expectRefusal("unknown_topic") { _ = try harness.fetch(orders) }
         _ = try harness.create(orders)
         for partition in [4, -1] as [Int32] {
-            #expect(try brokerError { _ = try harness.fetch(orders, partition) }.code == "unknown_partition")
+            try expectRefusal("unknown_partition") { _ = try harness.fetch(orders, partition) }
         }
     }
 
@@ -80,7 +80,8 @@ import Testing
                 started.broadcast()
                 _ = released.wait(until: SystemClock().now() + .seconds(60)) { $0 ? true : nil }
             })
-        #expect(started.wait(until: SystemClock().now() + .seconds(60)) { $0 ? true : nil } == true)
+        let running = started.wait(until: SystemClock().now() + .seconds(60)) { $0 ? true : nil }
+        #expect(running == true)
         let codes = Monitor<[String]>([])
         let request = FetchRequest(
             partition: TopicPartition(topic: orders, partition: 0), offset: 0, recordsMax: 1, bytesMax: 1)
@@ -93,7 +94,8 @@ import Testing
             }
         }
         // Nothing is answered on this thread, not even the refusal.
-        #expect(codes.withLock { $0.isEmpty })
+        let early = codes.withLock { $0 }
+        #expect(early.isEmpty)
         released.withLock { $0 = true }
         released.broadcast()
         let all = codes.wait(until: SystemClock().now() + .seconds(60)) { $0.count == 3 ? $0 : nil }
@@ -138,9 +140,8 @@ import Testing
                 }
             }
         }
-        #expect(
-            try brokerError {
-                _ = try answer { harness.broker.offsets(of: payments, atOrAfterMs: 0, completion: $0) }
-            }.code == "unknown_topic")
+        try expectRefusal("unknown_topic") {
+            _ = try answer { harness.broker.offsets(of: payments, atOrAfterMs: 0, completion: $0) }
+        }
     }
 }

@@ -62,7 +62,7 @@ import Testing
 
     @Test func retention_MakesRoomUnderTheQuota() throws {
         let harness = try BrokerHarness {
-            $0.quotaBytes = 400_000
+            $0.quotaBytes = 800_000
             $0.retentionBytes = 1_000
         }
         let sink = try harness.sink()

@@ -56,7 +56,7 @@ private func partitions(_ topic: TopicName, _ count: Int32 = 4) -> [TopicPartiti
         let listener = Listener()
         let subscription = try harness.broker.subscribe(consumer: billing, topics: [orders], delegate: listener)
         let request = FetchRequest(partition: partitions(payments)[0], offset: 0, recordsMax: 1, bytesMax: 1)
-        #expect(throws: BrokerError.self) { _ = try answer { subscription.fetch(request, completion: $0) } }
+        try expectRefusal { _ = try answer { subscription.fetch(request, completion: $0) } }
     }
 
     @Test func subscriptionsMax_Refuses_AndClosingMakesRoom() throws {
@@ -107,7 +107,7 @@ private func partitions(_ topic: TopicName, _ count: Int32 = 4) -> [TopicPartiti
         #expect(one.take() == [.available([partitions(orders)[1], partitions(orders)[2]])])
         #expect(other.take() == [])
         // Neither a refused hand-over nor a checkpoint alone wakes anybody.
-        #expect(throws: BrokerError.self) { try sink.deliver([outgoing(4, partition: 9)]) }
+        try expectRefusal { try sink.deliver([outgoing(4, partition: 9)]) }
         _ = try sink.deliver([], checkpoint: checkpoint(4))
         for listener in [both, one, other] { #expect(listener.take() == []) }
         for subscription in open { subscription.close() }

@@ -34,14 +34,18 @@ import Testing
             #expect(error.detail.contains("UNIQUE"))
             try insert.run(.integer(2))
             let select = try Statement(connection, "SELECT id FROM things ORDER BY id")
-            for _ in 0..<2 { #expect(try select.first { $0.integer(0) } == 1) }
+            for _ in 0..<2 {
+                let id = try select.first { $0.integer(0) }
+                #expect(id == 1)
+            }
         }
     }
 
     @Test func statement_Throws_WhenTheSQLIsWrongOrTextIsNotUTF8() throws {
         try withTemporaryFile { path in
             let connection = try Connection.open(path: path, schema: schemaTwo)
-            #expect(try storeError { _ = try Statement(connection, "SELEC 1") }.detail.contains("syntax"))
+            let syntax = try storeError { _ = try Statement(connection, "SELEC 1") }
+            #expect(syntax.detail.contains("syntax"))
             try connection.execute("INSERT INTO things (note) VALUES (CAST(x'FF' AS TEXT))")
             let error = try storeError {
                 _ = try Statement(connection, "SELECT note FROM things").first { (row) throws(StoreError) in

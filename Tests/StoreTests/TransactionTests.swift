@@ -2,8 +2,6 @@ import Primitives
 import Store
 import Testing
 
-private struct Refused: Error, Equatable {}
-
 @Suite struct TransactionTests {
     @Test func begin_IsBusyAndRetriable_WhenAnotherConnectionWrites() throws {
         try withTemporaryFile { path in
@@ -62,9 +60,9 @@ private struct Refused: Error, Equatable {}
             let connection = try Connection.open(path: path, schema: schemaOne)
             try connection.begin()
             for id in 1...3 {
-                let result = try connection.savepoint { () throws(Refused) in
-                    #expect(throws: Never.self) { try connection.execute("INSERT INTO things (id) VALUES (\(id))") }
-                    if id == 2 { throw Refused() }
+                let result = try connection.savepoint { () throws(StoreError) in
+                    try connection.execute("INSERT INTO things (id) VALUES (\(id))")
+                    if id == 2 { throw StoreError.malformed("test", "thrown by the body") }
                 }
                 switch result {
                 case .success: #expect(id != 2)
