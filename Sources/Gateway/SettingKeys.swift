@@ -57,6 +57,9 @@ extension Settings {
         bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
         bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),
         bytes("spool.reserve_bytes", \.spool.journal.reserveBytes, "Kept free for bookkeeping on a full disk."),
+        flag(
+            "spool.zero_fill", \.spool.journal.zeroFill,
+            "Fill segments with zeros ahead of time: faster syncs for twice the bytes written."),
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
         count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
@@ -87,6 +90,9 @@ extension Settings {
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
+        duration(
+            "forwarder.hand_over_interval", \.forwarder.handOverInterval,
+            "A lane begins hand-overs at most this often."),
         bytes("forwarder.memory_max", \.forwarder.memoryMax, "Records in memory over all lanes."),
         duration("forwarder.retry_initial", \.forwarder.retryInitial, "First pause after a failure."),
         duration("forwarder.retry_max", \.forwarder.retryMax, "Longest pause after failures."),
