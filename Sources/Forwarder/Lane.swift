@@ -252,7 +252,8 @@ final class Lane: @unchecked Sendable {
         // The first, and then ever more rarely.
         if retries & (retries - 1) == 0 {
             log.warning(
-                "hand-over failed, trying again", metadata: ["code": "\(code)", "detail": "\(detail)", "try": "\(retries)"])
+                "hand-over failed, trying again",
+                metadata: ["code": "\(code)", "detail": "\(detail)", "try": "\(retries)"])
         }
         shared.pause(until: SystemClock().now() + delay)
     }

@@ -86,7 +86,9 @@ extension Settings {
                 settings.spool.journal.sync = .interval(duration)
                 return ()
             },
-            show: { if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" } }),
+            show: {
+                if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" }
+            }),
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
@@ -110,9 +112,11 @@ extension Settings {
             },
             show: { String($0.broker.partitionsDefault) }),
         flag("broker.embedded.create_topics", \.broker.createTopics, "Whether producing creates a topic."),
-        optionalCount("broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
         optionalCount(
-            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."),
+            "broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
+        optionalCount(
+            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."
+        ),
         optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
 
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
