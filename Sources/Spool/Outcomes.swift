@@ -11,26 +11,47 @@ public enum Outcome: Hashable, Sendable {
     case unknown
 }
 
-/// The last delivered records by LSN: a ring, so that memory is bounded. A value behind the spool's lock.
+/// The last delivered records, in the runs in which they were handed over: adding a run costs the same whatever its
+/// length, and the memory is bounded by the number of records. A value behind a lock of its own.
 struct RecentOutcomes {
     private let capacity: Int
-    private var ring: [Delivery] = []
-    private var next = 0
-    private var places: [LSN: Int] = [:]
+    /// Each sorted by LSN, not empty; oldest first.
+    private var runs: [[Delivery]] = []
+    /// Runs before this index were dropped; compacted now and then, so that dropping costs nothing.
+    private var head = 0
+    private var count = 0
 
     init(capacity: Int) { self.capacity = capacity }
 
-    subscript(lsn: LSN) -> Delivery? { places[lsn].map { ring[$0] } }
-
-    mutating func add(_ delivery: Delivery) {
-        guard capacity > 0, places[delivery.lsn] == nil else { return }
-        if ring.count < capacity {
-            ring.append(delivery)
-        } else {
-            places[ring[next].lsn] = nil
-            ring[next] = delivery
+    subscript(lsn: LSN) -> Delivery? {
+        // Newest first: that is what is asked for. Thousands of runs at the most, each a comparison or two.
+        for run in runs[head...].reversed() {
+            guard let first = run.first, let last = run.last, first.lsn <= lsn, lsn <= last.lsn else { continue }
+            var low = 0
+            var high = run.count
+            while low < high {
+                let middle = (low + high) / 2
+                if run[middle].lsn < lsn { low = middle + 1 } else { high = middle }
+            }
+            if low < run.count, run[low].lsn == lsn { return run[low] }
         }
-        places[delivery.lsn] = next
-        next = (next + 1) % capacity
+        return nil
+    }
+
+    /// - Parameter run: sorted by LSN.
+    mutating func add(_ run: [Delivery]) {
+        guard !run.isEmpty, capacity > 0 else { return }
+        runs.append(run)
+        count += run.count
+        // The newest run stays whole, however long it is.
+        while count > capacity, head < runs.count - 1 {
+            count -= runs[head].count
+            runs[head] = []
+            head += 1
+        }
+        if head > 1024, head > runs.count / 2 {
+            runs.removeFirst(head)
+            head = 0
+        }
     }
 }

@@ -57,7 +57,6 @@ public struct Acceptance: Hashable, Sendable {
 public final class Spool: Sendable {
     private struct State {
         var cursors: LaneCursors
-        var outcomes: RecentOutcomes
         var usedBytes: Int64 = 0
         var closedCode: String?
         var durable: LSN
@@ -71,6 +70,8 @@ public final class Spool: Sendable {
     public let recovery: RecoveryReport
     private let journal: Journal
     private let state: Lock<State>
+    /// Apart from `state`, which every request and every commit needs.
+    private let outcomes: Lock<RecentOutcomes>
     /// Wakes the lanes' threads.
     private let wakeups: [Monitor<Bool>]
     private let lag: [Gauge]
@@ -106,8 +107,8 @@ public final class Spool: Sendable {
         epoch = opened.epoch
         self.settings = settings
         recovery = opened.report
-        let state = Lock(
-            State(cursors: cursors, outcomes: RecentOutcomes(capacity: settings.outcomesKept), durable: opened.end))
+        let state = Lock(State(cursors: cursors, durable: opened.end))
+        outcomes = Lock(RecentOutcomes(capacity: settings.outcomesKept))
         let wakeups = (0..<opened.lanes).map { _ in Monitor(false) }
         self.state = state
         self.wakeups = wakeups
@@ -230,16 +231,18 @@ public final class Spool: Sendable {
     ///   - scanned: nothing of the lane below is undelivered.
     ///   - deliveries: of the hand-over that was just committed.
     public func advance(lane: Int, delivered: LSN, scanned: LSN, deliveries: [Delivery]) {
+        // First: a receipt must not find its record neither waiting nor delivered.
+        outcomes.withLock { $0.add(deliveries) }
         state.withLock { state in
             state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
             state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
-            for delivery in deliveries { state.outcomes.add(delivery) }
         }
     }
 
     /// Adds outcomes that the broker kept, after a start or a lost answer.
     public func remember(_ deliveries: [Delivery]) {
-        state.withLock { state in for delivery in deliveries { state.outcomes.add(delivery) } }
+        let sorted = deliveries.sorted { $0.lsn < $1.lsn }
+        outcomes.withLock { $0.add(sorted) }
     }
 
     /// For the lag's metric, which the lane knows best.
@@ -252,10 +255,11 @@ public final class Spool: Sendable {
     /// What became of a record. May block on the disk.
     public func outcome(of lsn: LSN) throws(JournalError) -> Outcome {
         let written = journal.written
-        let (known, lanes, released) = state.withLock { state in
-            (state.outcomes[lsn], state.cursors.lanes, state.cursors.released(durable: state.durable))
+        let (lanes, released) = state.withLock { state in
+            (state.cursors.lanes, state.cursors.released(durable: state.durable))
         }
-        if let known { return .delivered(known) }
+        // After the cursors: what they count as delivered is remembered by now.
+        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
         guard lsn < written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
         if lsn < released { return .expired }
         // Neither wholly delivered nor wholly waiting: the record itself tells its lane.
@@ -270,8 +274,7 @@ public final class Spool: Sendable {
         }
         guard let lane, Int(lane) < lanes.count else { return lsn >= journal.durable ? .accepted : .unknown }
         if lsn > lanes[Int(lane)].delivered { return .accepted }
-        // Delivered between the two looks, perhaps.
-        return state.withLock { $0.outcomes[lsn] }.map { .delivered($0) } ?? .expired
+        return .expired
     }
 }
 
