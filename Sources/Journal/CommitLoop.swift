@@ -179,6 +179,7 @@ final class CommitLoop: @unchecked Sendable {
         let newEpoch = UInt64(writer.next.sequence) + UInt64(count) > settings.sequencesPerEpoch
         if !newEpoch, writer.fits(bytes) { return true }
         if !unsynced.isEmpty, !sync() { return false }
+        let began = shared.clock.now()
         seal()
         var base: LSN?
         if newEpoch {
@@ -195,6 +196,7 @@ final class CommitLoop: @unchecked Sendable {
             index.hasActive = true
             index.durable = writer.durable
         }
+        shared.metrics.rollSeconds.recordNanoseconds((shared.clock.now() - began).wholeNanoseconds)
         shared.keeper.poke()
         return true
     }

@@ -3,6 +3,8 @@ import CoreMetrics
 /// The journal's series; looked up once.
 struct JournalMetrics: Sendable {
     let syncSeconds = Timer(label: "postrider_journal_sync_seconds")
+    /// From the end of one segment to the first frame of the next.
+    let rollSeconds = Timer(label: "postrider_journal_segment_start_seconds")
     let groupRecords = Recorder(label: "postrider_journal_group_records")
     let records = Counter(label: "postrider_journal_records_total")
     let bytes = Counter(label: "postrider_journal_bytes_total")
