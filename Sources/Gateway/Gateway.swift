@@ -132,7 +132,7 @@ public final class Gateway: Sendable {
 
     private static func makeDirectory(_ path: String) throws(BrokerError) {
         do throws(FileSystemError) {
-            try SystemFileSystem().createDirectory(path)
+            try SystemFileSystem().createDurableDirectory(path)
         } catch {
             throw BrokerError(.processFatal, code: "directory", detail: error.description)
         }
@@ -143,7 +143,7 @@ public final class Gateway: Sendable {
         failed: @escaping @Sendable () -> Void
     ) throws(StartError) -> Spool {
         do throws(FileSystemError) {
-            try fileSystem.createDirectory(settings.dataDirectory)
+            try fileSystem.createDurableDirectory(settings.dataDirectory)
         } catch {
             throw StartError(.cannotStart, error.description)
         }

@@ -53,7 +53,8 @@ final class CommitLoop: @unchecked Sendable {
             }
         }
         return shared.queue.withLock { queue in
-            let group = queue.takeGroup(bytesMax: settings.groupBytesMax, countMax: settings.sequencesPerEpoch)
+            let group = queue.takeGroup(
+                bytesMax: min(settings.groupBytesMax, settings.appendBytesMax), countMax: settings.sequencesPerEpoch)
             queue.inFlight = group
             queue.busySince = shared.clock.now()
             return group
