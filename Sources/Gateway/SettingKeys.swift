@@ -69,10 +69,7 @@ extension Settings {
             set: { settings, text in
                 switch text {
                 case "always": settings.spool.journal.sync = .always
-                case "interval":
-                    if case .always = settings.spool.journal.sync {
-                        settings.spool.journal.sync = .interval(.milliseconds(100))
-                    }
+                case "interval": settings.spool.journal.sync = .interval(settings.syncInterval)
                 default: return nil
                 }
                 return ()

@@ -23,6 +23,8 @@ public struct Settings: Sendable {
     public var dataDirectory = "./data"
     /// Allows to listen beyond loopback, where there is no authentication yet.
     public var insecureListen = false
+    /// With `spool.sync=interval`: the longest time before a sync.
+    public var syncInterval = Duration.milliseconds(100)
     /// How long a graceful stop waits for requests in flight.
     public var stopTimeout = Duration.seconds(10)
 
@@ -44,7 +46,7 @@ public struct Settings: Sendable {
                 key: "spool.bytes_max",
                 expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
         }
-        if limits.requestBytesMax + 64 * limits.recordsMax > spool.journal.appendBytesMax {
+        if limits.requestBytesMax + Self.recordOverheadBytes * limits.recordsMax > spool.journal.appendBytesMax {
             throw .outOfRange(
                 key: "limits.request_bytes_max", expected: "with the overhead of its records less than a segment")
         }
@@ -58,6 +60,9 @@ public struct Settings: Sendable {
             throw .insecureListen(address: http.address)
         }
     }
+
+    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name.
+    private static let recordOverheadBytes = 300
 
     static func isLoopback(_ address: String) -> Bool {
         address == "::1" || address.hasPrefix("127.") && address.split(separator: ".").count == 4

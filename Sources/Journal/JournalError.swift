@@ -27,7 +27,7 @@ public enum JournalError: Error, Sendable, CustomStringConvertible {
             "synced records are lost: LSN "
                 + ranges.map { "\($0.lowerBound) to \($0.upperBound.rawValue - 1)" }.joined(separator: ", ")
                 + (detail.isEmpty ? "" : " (\(detail))")
-                + "; restore the directory, or accept the loss with `postrider spool repair --quarantine`"
+                + "; nothing was changed: restore the directory. Accepting the loss (quarantine) comes with a later version"
         }
     }
 }
