@@ -76,7 +76,9 @@ let package = Package(
         // Breaks promise 1 so that Scripts/crash-test can be seen to notice.
         .executableTarget(
             name: "postrider-early-ack",
-            dependencies: ["Gateway", "Primitives", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Gateway", "Primitives", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             path: "Tests/EarlyAck", swiftSettings: settings),
 
         // Fakes shared by the tests: file system, clock, broker.

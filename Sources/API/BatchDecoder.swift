@@ -114,7 +114,8 @@ struct BatchDecoder {
             }
         }
         guard let value else {
-            throw Fault(field: "value", reason: "missing; give value, value_text or value_base64, or null for a tombstone")
+            throw Fault(
+                field: "value", reason: "missing; give value, value_text or value_base64, or null for a tombstone")
         }
         record.key = key?.bytes
         record.value = value.bytes

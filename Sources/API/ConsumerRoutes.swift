@@ -41,17 +41,20 @@ struct ConsumerRoutes {
                     }
                 }
             },
-            api.route(.post, "/v1/consumers/{consumer}/poll", bodyBytesMax: 4096) { request, responder throws(Problem) in
+            api.route(.post, "/v1/consumers/{consumer}/poll", bodyBytesMax: 4096) {
+                request, responder throws(Problem) in
                 try Self.poll(request, responder, api)
             },
-            api.route(.post, "/v1/consumers/{consumer}/acks", bodyBytesMax: body) { request, responder throws(Problem) in
+            api.route(.post, "/v1/consumers/{consumer}/acks", bodyBytesMax: body) {
+                request, responder throws(Problem) in
                 _ = try Parameters(request, [])
                 let acknowledgement = try ConsumerBodies.acknowledgement(request.body)
                 api.consumers.acknowledge(try request.consumer(), acknowledgement) { result in
                     responder.respond(Self.answer(result) { ConsumerBodies.committed($0.committed) })
                 }
             },
-            api.route(.post, "/v1/consumers/{consumer}/seek", bodyBytesMax: body) { request, responder throws(Problem) in
+            api.route(.post, "/v1/consumers/{consumer}/seek", bodyBytesMax: body) {
+                request, responder throws(Problem) in
                 _ = try Parameters(request, [])
                 let target = try ConsumerBodies.seekTarget(request.body)
                 api.consumers.seek(try request.consumer(), to: target) { result in

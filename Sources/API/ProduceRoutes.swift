@@ -37,8 +37,13 @@ struct ProduceRoutes {
             do throws(Problem) {
                 let topic = try request.topic()
                 let known = try Self.known(topic, api)
-                try Self.refuseWhatIsNotBuilt(request)
+                if request.header("Content-Encoding") != nil {
+                    throw Problem(
+                        415, "content_encoding_unsupported", "The body must not be encoded",
+                        "send it without Content-Encoding")
+                }
                 records = try decode(request, topic, known)
+                try Self.reserve(responder, for: records.count)
             } catch {
                 var problem = error
                 problem.outcome = .notAccepted
@@ -69,21 +74,29 @@ struct ProduceRoutes {
     }
 
     /// A client that asks for a promise must not get a weaker one in silence.
-    private static func refuseWhatIsNotBuilt(_ request: HTTPRequest) throws(Problem) {
-        if request.header("Content-Encoding") != nil {
+    private static func refuseIdempotency(_ header: String) throws(Problem) {
+        throw Problem(
+            501, "idempotency_unavailable", "This version has no idempotency",
+            "\(header) is not understood yet: a repeated request would be a second record")
+    }
+
+    /// The answer's memory is there before anything is promised: a 202 that cannot be sent helps nobody.
+    private static func reserve(_ responder: Responder, for records: Int) throws(Problem) {
+        if records > unreservedRecordsMax, !responder.reserve(answerBytes(records)) {
             throw Problem(
-                415, "content_encoding_unsupported", "The body must not be encoded", "send it without Content-Encoding")
-        }
-        for name in ["Idempotency-Key", "Postrider-Producer", "Postrider-Sequence"] where request.header(name) != nil {
-            throw Problem(
-                501, "idempotency_unavailable", "This version has no idempotency",
-                "\(name) is not understood yet: a repeated request would be a second record")
+                503, "overloaded", "The gateway is out of memory for answers", "http.response_memory_max is used up",
+                retryable: true, retryAfterSeconds: 1)
         }
     }
 
+    /// The server sends an answer for so many without a reservation.
+    private static let unreservedRecordsMax = 1_000
+
+    private static func answerBytes(_ records: Int) -> Int { 64 + 32 * records }
+
     /// `{"durability":"fsync","receipts":["k3v9x2ab-1042"]}`
     static func accepted(_ acceptance: Acceptance, _ shortID: String) -> HTTPResponse {
-        var writer = JSONWriter(capacity: 64 + 32 * acceptance.count)
+        var writer = JSONWriter(capacity: answerBytes(acceptance.count))
         writer.object { writer in
             writer.key("durability")
             writer.string(acceptance.synced ? "fsync" : "buffered")
@@ -116,28 +129,45 @@ struct ProduceRoutes {
                 throw .invalid("key_base64", error.description)
             }
         }
-        if let key = request.header("Postrider-Key") { keys.append(Array(key.utf8)[...]) }
+        let fields = try PostriderFields(request)
+        if let key = fields.key { keys.append(key) }
         if keys.count > 1 { throw .invalid("key", "given more than once (key, key_base64, Postrider-Key)") }
+        var headers = fields.recordHeaders
+        if let type = request.header("Content-Type"), !Self.isFormType(type) {
+            headers.append(RecordHeader(name: "content-type", value: Array(type.utf8)[...]))
+        }
         let record = Record(
-            key: keys.first, value: request.body, headers: try headers(of: request),
-            timestampMs: api.clock.wallMilliseconds())
+            key: keys.first, value: request.body, headers: headers, timestampMs: api.clock.wallMilliseconds())
         let partition = try parameters.integer("partition", in: 0...(known.partitions - 1))
         try check(record, known, pointer: "")
         return SpoolRecord(topic: topic, partition: partition, timestampIsGateways: true, record: record)
     }
 
-    private func headers(of request: HTTPRequest) throws(Problem) -> [RecordHeader] {
-        var headers: [RecordHeader] = []
-        if let type = request.header("Content-Type"), !Self.isFormType(type) {
-            headers.append(RecordHeader(name: "content-type", value: Array(type.utf8)[...]))
+    /// The request's own headers of ours, in one pass over all of them.
+    private struct PostriderFields {
+        var key: ByteSlice?
+        var recordHeaders: [RecordHeader] = []
+
+        init(_ request: HTTPRequest) throws(Problem) {
+            if request.header("Idempotency-Key") != nil { try refuseIdempotency("Idempotency-Key") }
+            let recordHeader = "postrider-header-"
+            for (name, value) in request.headers(withPrefix: "postrider-") {
+                switch name {
+                case "postrider-key":
+                    if key != nil { throw .invalid("Postrider-Key", "given more than once") }
+                    key = value[...]
+                case "postrider-producer", "postrider-sequence": try refuseIdempotency(name)
+                case _ where name.hasPrefix(recordHeader):
+                    let name = String(name.dropFirst(recordHeader.utf8.count))
+                    guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
+                    recordHeaders.append(RecordHeader(name: name, value: value[...]))
+                // Of a response, sent back by a client or a proxy.
+                case "postrider-request-id", "postrider-gateway": continue
+                // A misspelt one must not pass for the promise it asked for.
+                default: throw .invalid(name, "there is no such request header", code: "unknown_header")
+                }
+            }
         }
-        let prefix = "postrider-header-"
-        for (name, value) in request.headers(withPrefix: prefix) {
-            let name = String(name.dropFirst(prefix.utf8.count))
-            guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
-            headers.append(RecordHeader(name: name, value: value[...]))
-        }
-        return headers
     }
 
     /// What curl and browsers send when nobody said anything.
@@ -152,6 +182,10 @@ struct ProduceRoutes {
         of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
     ) throws(Problem) -> [SpoolRecord] {
         _ = try Parameters(request, [])
+        let fields = try PostriderFields(request)
+        if fields.key != nil || !fields.recordHeaders.isEmpty {
+            throw .invalid("Postrider-Key, Postrider-Header-*", "in a batch each record has its own key and headers")
+        }
         let type = request.header("Content-Type")?.lowercased() ?? ""
         guard type.split(separator: ";").first.map({ $0.trimmingSpaces() }) == "application/json" else {
             throw Problem(

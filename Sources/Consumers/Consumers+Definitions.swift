@@ -164,7 +164,8 @@ extension Consumers {
 
     /// Committed offset, position, end and lag of each partition, and what is leased.
     ///
-    /// Fails with `unknownConsumer`, `unreadable`, `unavailable`, `stopping`. A topic that was deleted has no partitions.
+    /// Fails with `unknownConsumer`, `unreadable`, `unavailable`, `stopping`. A topic that was deleted has no
+    /// partitions.
     public func describe(
         _ name: ConsumerName, completion: @escaping @Sendable (Result<ConsumerDescription, ConsumerError>) -> Void
     ) {

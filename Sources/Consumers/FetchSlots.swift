@@ -1,7 +1,7 @@
 import Primitives
 
-/// The right to hold fetched records, for so many polls of the process at a time; granted in order of asking. Any thread
-/// may call. What waits is bounded by `ConsumersSettings.pollsWaitingMax`.
+/// The right to hold fetched records, for so many polls of the process at a time; granted in order of asking. Any
+/// thread may call. What waits is bounded by `ConsumersSettings.pollsWaitingMax`.
 final class FetchSlots: Sendable {
     struct Key: Hashable {
         let consumer: ObjectIdentifier
@@ -44,7 +44,8 @@ final class FetchSlots: Sendable {
         grant()
     }
 
-    /// One thread at a time grants, in a loop: a grant that ends at once would otherwise recurse through the whole line.
+    /// One thread at a time grants, in a loop: a grant that ends at once would otherwise recurse through the whole
+    /// line.
     private func grant() {
         var isMine = false
         while true {

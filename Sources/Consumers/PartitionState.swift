@@ -22,8 +22,8 @@ struct Entry: Sendable {
     var answer: UInt64
 }
 
-/// One assigned partition. Every offset below `position` that is not in `entries` is acknowledged or was never a record,
-/// so what is acknowledged needs no memory: the committed offset is the first entry's, or `position`.
+/// One assigned partition. Every offset below `position` that is not in `entries` is acknowledged or was never a
+/// record, so what is acknowledged needs no memory: the committed offset is the first entry's, or `position`.
 struct PartitionState: Sendable {
     /// Another one after each revocation and seek: what was fetched under an older one is void.
     let version: UInt64

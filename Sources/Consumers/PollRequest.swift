@@ -10,7 +10,8 @@ public struct PollRequest: Sendable {
     /// Keys, values and headers at most, from 1 to `ConsumersSettings.pollBytesMax`; one record is answered however
     /// large it is.
     public var maxBytes: Int
-    /// How long to wait for the first record; negative counts as zero, more than `ConsumersSettings.pollWaitMax` as that.
+    /// How long to wait for the first record; negative counts as zero, more than `ConsumersSettings.pollWaitMax` as
+    /// that.
     public var wait: Duration
     /// nil: this poll is its own client, and only the deadline gives its records back.
     public var client: String?

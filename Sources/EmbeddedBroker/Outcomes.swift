@@ -3,8 +3,8 @@ import Primitives
 import Records
 import Store
 
-/// The packed form of a hand-over's deliveries: for each the LSN (8 bytes), topic number (4), partition (4), offset (8),
-/// timestamp (8), little-endian.
+/// The packed form of a hand-over's deliveries: for each the LSN (8 bytes), topic number (4), partition (4), offset
+/// (8), timestamp (8), little-endian.
 enum OutcomeCodec {
     static let entryBytes = 32
 

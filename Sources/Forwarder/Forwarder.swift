@@ -76,7 +76,8 @@ final class ForwarderShared: Sendable {
     }
 
     /// Sleeps, unless the forwarder stops.
-    func pause(for delay: Duration) {
-        _ = stopping.wait(until: SystemClock().now() + delay) { $0 ? true : nil }
+    func pause(until deadline: MonotonicInstant) {
+        guard SystemClock().now() < deadline else { return }
+        _ = stopping.wait(until: deadline) { $0 ? true : nil }
     }
 }

@@ -17,6 +17,7 @@ final class Lane: @unchecked Sendable {
     private var sink: (any RecordSink)?
     private var batch = Batch()
     private var backoff: Backoff
+    private var nextHandOver = MonotonicInstant(nanoseconds: 0)
     private var wasClaimed = false
     /// The record that the last try refused alone, with the reason: dead as soon as a sink is open again.
     private var condemned: (lsn: LSN, error: BrokerError)?
@@ -53,7 +54,10 @@ final class Lane: @unchecked Sendable {
         do throws(LaneFailure) {
             if sink == nil { try open() }
             if let condemned { try bury(condemned.lsn, condemned.error) }
-            if batch.isEmpty { try fill() }
+            if batch.isEmpty {
+                shared.pause(until: nextHandOver)
+                try fill()
+            }
             if batch.isEmpty {
                 spool.waitForWork(lane: index, until: nil)
             } else {
@@ -135,6 +139,7 @@ final class Lane: @unchecked Sendable {
     private func deliver() throws(LaneFailure) {
         let tried = Array(batch.next)
         guard let last = tried.last?.lsn else { return }
+        nextHandOver = SystemClock().now() + shared.settings.handOverInterval
         let deliveries = try handOver(tried, through: last)
         let scanned = batch.settle(tried.count)
         spool.advance(lane: index, delivered: last, scanned: scanned, deliveries: deliveries)
@@ -247,9 +252,10 @@ final class Lane: @unchecked Sendable {
         // The first, and then ever more rarely.
         if retries & (retries - 1) == 0 {
             log.warning(
-                "hand-over failed, trying again", metadata: ["code": "\(code)", "detail": "\(detail)", "try": "\(retries)"])
+                "hand-over failed, trying again",
+                metadata: ["code": "\(code)", "detail": "\(detail)", "try": "\(retries)"])
         }
-        shared.pause(for: delay)
+        shared.pause(until: SystemClock().now() + delay)
     }
 
     private func halt(_ code: String, _ detail: String) {

@@ -57,6 +57,9 @@ extension Settings {
         bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
         bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),
         bytes("spool.reserve_bytes", \.spool.journal.reserveBytes, "Kept free for bookkeeping on a full disk."),
+        flag(
+            "spool.zero_fill", \.spool.journal.zeroFill,
+            "Fill segments with zeros ahead of time: faster syncs for twice the bytes written."),
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
         count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
@@ -83,10 +86,15 @@ extension Settings {
                 settings.spool.journal.sync = .interval(duration)
                 return ()
             },
-            show: { if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" } }),
+            show: {
+                if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" }
+            }),
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
+        duration(
+            "forwarder.hand_over_interval", \.forwarder.handOverInterval,
+            "A lane begins hand-overs at most this often."),
         bytes("forwarder.memory_max", \.forwarder.memoryMax, "Records in memory over all lanes."),
         duration("forwarder.retry_initial", \.forwarder.retryInitial, "First pause after a failure."),
         duration("forwarder.retry_max", \.forwarder.retryMax, "Longest pause after failures."),
@@ -104,9 +112,11 @@ extension Settings {
             },
             show: { String($0.broker.partitionsDefault) }),
         flag("broker.embedded.create_topics", \.broker.createTopics, "Whether producing creates a topic."),
-        optionalCount("broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
         optionalCount(
-            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."),
+            "broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
+        optionalCount(
+            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."
+        ),
         optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
 
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),

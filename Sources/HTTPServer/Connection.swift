@@ -5,8 +5,8 @@ import Primitives
 
 /// One client's connection and the request that is on it. Lives from libmicrohttpd's start to its close notification;
 /// responders may keep it longer and then find it closed.
-// SAFETY: `exchange` is reached with its lock held; `upload` and `requestNumber` only on the connection's event loop (one
-// thread for the connection's whole life); `handle` is used on the event loop or under the lock while the phase
+// SAFETY: `exchange` is reached with its lock held; `upload` and `requestNumber` only on the connection's event loop
+// (one thread for the connection's whole life); `handle` is used on the event loop or under the lock while the phase
 // says that the connection lives.
 final class Connection: @unchecked Sendable {
     let core: ServerCore

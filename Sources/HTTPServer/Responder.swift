@@ -41,9 +41,9 @@ public struct Responder: Sendable {
     /// Looks at the socket now. True also when the request was answered. Best effort: a client can leave right after.
     public func isClientGone() -> Bool { connection.isClientGone(generation) }
 
-    /// Sets bytes of `responseMemoryMax` aside for this answer, in addition to earlier reservations; they are given back
-    /// when the response is out or the connection broke, and what the response does not need when it is sent. Reserve
-    /// before promising what only the response can tell.
+    /// Sets bytes of `responseMemoryMax` aside for this answer, in addition to earlier reservations; they are given
+    /// back when the response is out or the connection broke, and what the response does not need when it is sent.
+    /// Reserve before promising what only the response can tell.
     ///
     /// - Returns: false, and nothing is reserved, when there is not as much or the request was answered.
     public func reserve(_ bytes: Int) -> Bool { connection.reserve(generation, bytes) }

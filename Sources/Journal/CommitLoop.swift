@@ -153,12 +153,15 @@ final class CommitLoop: @unchecked Sendable {
         syncDue = nil
         let durable = writer.durable
         let info = writer.active?.info
-        shared.index.withLock { index in
+        let usedBytes = shared.index.withLock { index in
             for frame in frames where frame.count > 0 { index.tail.append(frame) }
             index.durable = durable
             if let info, index.hasActive { index.segments[index.segments.count - 1] = info }
+            return index.usedBytes
         }
-        if let first = frames.first, let last = frames.last { shared.hooks.published(first.first..<last.end, tag) }
+        if let first = frames.first, let last = frames.last {
+            shared.hooks.published(first.first..<last.end, tag, usedBytes)
+        }
     }
 
     /// The policy `interval`: what was answered before is synced now.

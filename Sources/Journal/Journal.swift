@@ -189,8 +189,10 @@ public final class Journal: Sendable {
             queue.waiting.append(
                 Append(body: records.writer.bytes, count: records.count, tag: tag, completion: completion))
             queue.waitingBytes += records.bytes
-            // While the writer is busy it looks at the queue again by itself.
-            return (nil, queue.waiting.count == 1 && queue.busySince == nil)
+            // While the writer is busy it looks at the queue again by itself; while it waits for company
+            // (`commitDelay`) only a full group ends that.
+            let full = queue.waitingBytes >= settings.groupBytesMax
+            return (nil, queue.busySince == nil && (queue.waiting.count == 1 || full))
         }
         if let refusal {
             shared.metrics.countRefusal(refusal)

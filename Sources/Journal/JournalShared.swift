@@ -5,15 +5,16 @@ public import Records
 /// How a journal speaks to its owner. Called on the journal's threads; must be short and must not block.
 public struct JournalHooks: Sendable {
     /// These LSNs, following on those of the last call, are synced and readable; the tags of their appends, combined.
-    public var published: @Sendable (_ lsns: Range<LSN>, _ tag: UInt64) -> Void
+    /// `usedBytes`: of frames on disk.
+    public var published: @Sendable (_ lsns: Range<LSN>, _ tag: UInt64, _ usedBytes: Int64) -> Void
     /// What to keep in CHECKPOINT: no lane needs anything below `released`; `owner` is the spool's own.
-    public var checkpoint: @Sendable () -> (released: LSN, owner: [UInt8])
+    public var checkpoint: @Sendable (_ usedBytes: Int64) -> (released: LSN, owner: [UInt8])
     /// A write or sync failed: every waiting append has been answered, nothing is accepted any more; exit.
     public var failed: @Sendable (JournalError) -> Void
 
     public init(
-        published: @escaping @Sendable (Range<LSN>, UInt64) -> Void,
-        checkpoint: @escaping @Sendable () -> (released: LSN, owner: [UInt8]),
+        published: @escaping @Sendable (Range<LSN>, UInt64, Int64) -> Void,
+        checkpoint: @escaping @Sendable (Int64) -> (released: LSN, owner: [UInt8]),
         failed: @escaping @Sendable (JournalError) -> Void
     ) {
         self.published = published

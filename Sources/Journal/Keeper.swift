@@ -107,7 +107,7 @@ final class Keeper: @unchecked Sendable {
 
     private func writeCheckpoint() throws(FileSystemError) {
         // The owner's cursors first: what they say was delivered lies under the `durable` that is read after them.
-        let (released, owner) = shared.hooks.checkpoint()
+        let (released, owner) = shared.hooks.checkpoint(shared.index.withLock { $0.usedBytes })
         let durable = shared.index.withLock { $0.durable }
         var checkpoint = Checkpoint()
         checkpoint.durable = durable

@@ -114,31 +114,26 @@ public final class Spool: Sendable {
         lag = (0..<opened.lanes).map {
             Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String($0))])
         }
-        let used = Lock<@Sendable () -> Int64>({ 0 })
         let hooks = JournalHooks(
-            published: { lsns, tag in
-                let bytes = used.withLock { $0 }()
+            published: { lsns, tag, usedBytes in
                 state.withLock { state in
                     state.durable = lsns.upperBound
-                    state.usedBytes = bytes
+                    state.usedBytes = usedBytes
                     for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
                         state.cursors.lanes[lane].found(in: lsns)
                     }
                 }
                 for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 { wakeups[lane].wake() }
             },
-            checkpoint: {
-                let bytes = used.withLock { $0 }()
-                return state.withLock { state in
-                    state.usedBytes = bytes
+            checkpoint: { usedBytes in
+                state.withLock { state in
+                    state.usedBytes = usedBytes
                     let released = state.cursors.released(durable: state.durable)
                     return (released, state.cursors.encoded(durable: state.durable))
                 }
             },
             failed: failed)
         journal = try opened.start(timers: timers, hooks: hooks)
-        let journal = journal
-        used.withLock { $0 = { [weak journal] in journal?.usedBytes ?? 0 } }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.

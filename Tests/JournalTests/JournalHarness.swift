@@ -41,8 +41,8 @@ final class JournalHarness: Sendable {
             journal = try opened.start(
                 timers: timers,
                 hooks: JournalHooks(
-                    published: { _, _ in },
-                    checkpoint: { (released.withLock { $0 }, []) },
+                    published: { _, _, _ in },
+                    checkpoint: { _ in (released.withLock { $0 }, []) },
                     failed: { error in
                         failures.withLock { $0.append(error) }
                         failures.broadcast()
