@@ -18,27 +18,38 @@ struct ProduceRoutes {
 
     var routes: [Route] {
         [
-            produce(Self.one, bodyBytesMax: api.settings.recordBytesMax) { request, topic, known throws(Problem) in
-                [try record(of: request, topic, known)]
+            produce(Self.one, Self.parameters, bodyBytesMax: api.settings.recordBytesMax) { call throws(Problem) in
+                [try record(of: call)]
             },
-            produce(Self.batch, bodyBytesMax: api.settings.requestBytesMax) { request, topic, known throws(Problem) in
-                try records(of: request, topic, known)
+            produce(Self.batch, [], bodyBytesMax: api.settings.requestBytesMax) { call throws(Problem) in
+                try records(of: call)
             },
         ]
     }
 
+    /// A produce call whose own form is right so far.
+    private struct Call {
+        var request: HTTPRequest
+        var parameters: Parameters
+        var topic: TopicName
+        var known: KnownTopic
+    }
+
+    /// Refusals come in this order: what is wrong with the request whatever exists (name, parameters, features),
+    /// whether the topic may be written to, then the records.
     private func produce(
-        _ pattern: String, bodyBytesMax: Int,
-        _ decode: @escaping @Sendable (HTTPRequest, TopicName, KnownTopic) throws(Problem) -> [SpoolRecord]
+        _ pattern: String, _ allowed: [String], bodyBytesMax: Int,
+        _ decode: @escaping @Sendable (Call) throws(Problem) -> [SpoolRecord]
     ) -> Route {
         let api = api
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             let records: [SpoolRecord]
             do throws(Problem) {
                 let topic = try request.topic()
-                let known = try Self.known(topic, api)
+                let parameters = try Parameters(request, allowed)
                 try Self.refuseWhatIsNotBuilt(request)
-                records = try decode(request, topic, known)
+                let known = try Self.known(topic, api)
+                records = try decode(Call(request: request, parameters: parameters, topic: topic, known: known))
             } catch {
                 var problem = error
                 problem.outcome = .notAccepted
@@ -103,10 +114,8 @@ struct ProduceRoutes {
     private static let parameters = ["key", "key_base64", "partition"]
 
     /// The body, byte for byte.
-    private func record(
-        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
-    ) throws(Problem) -> SpoolRecord {
-        let parameters = try Parameters(request, Self.parameters)
+    private func record(of call: Call) throws(Problem) -> SpoolRecord {
+        let (request, parameters, known) = (call.request, call.parameters, call.known)
         var keys: [ByteSlice] = []
         if let key = parameters.text("key") { keys.append(Array(key.utf8)[...]) }
         if let key = parameters.text("key_base64") {
@@ -123,7 +132,7 @@ struct ProduceRoutes {
             timestampMs: api.clock.wallMilliseconds())
         let partition = try parameters.integer("partition", in: 0...(known.partitions - 1))
         try check(record, known, pointer: "")
-        return SpoolRecord(topic: topic, partition: partition, timestampIsGateways: true, record: record)
+        return SpoolRecord(topic: call.topic, partition: partition, timestampIsGateways: true, record: record)
     }
 
     private func headers(of request: HTTPRequest) throws(Problem) -> [RecordHeader] {
@@ -148,21 +157,18 @@ struct ProduceRoutes {
 
     // MARK: - A batch
 
-    private func records(
-        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
-    ) throws(Problem) -> [SpoolRecord] {
-        _ = try Parameters(request, [])
-        let type = request.header("Content-Type")?.lowercased() ?? ""
+    private func records(of call: Call) throws(Problem) -> [SpoolRecord] {
+        let type = call.request.header("Content-Type")?.lowercased() ?? ""
         guard type.split(separator: ";").first.map({ $0.trimmingSpaces() }) == "application/json" else {
             throw Problem(
                 415, "unsupported_media_type", "This content type is not understood here", "send application/json")
         }
         let decoder = BatchDecoder(
-            topic: topic, partitions: known.partitions, recordsMax: api.settings.recordsMax,
+            topic: call.topic, partitions: call.known.partitions, recordsMax: api.settings.recordsMax,
             headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
-        let records = try decoder.decode(request.body)
+        let records = try decoder.decode(call.request.body)
         for (index, record) in records.enumerated() {
-            try check(record.record, known, pointer: "/records/\(index)")
+            try check(record.record, call.known, pointer: "/records/\(index)")
         }
         return records
     }
