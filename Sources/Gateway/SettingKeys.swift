@@ -66,10 +66,7 @@ extension Settings {
             set: { settings, text in
                 switch text {
                 case "always": settings.spool.journal.sync = .always
-                case "interval":
-                    if case .always = settings.spool.journal.sync {
-                        settings.spool.journal.sync = .interval(.milliseconds(100))
-                    }
+                case "interval": settings.spool.journal.sync = .interval(settings.syncInterval)
                 default: return nil
                 }
                 return ()
@@ -80,10 +77,12 @@ extension Settings {
             expected: "a time such as 100ms or 1s",
             set: { settings, text in
                 guard let duration = parseDuration(text), duration > .zero else { return nil }
-                settings.spool.journal.sync = .interval(duration)
+                settings.syncInterval = duration
+                // By itself it never weakens the policy.
+                if case .interval = settings.spool.journal.sync { settings.spool.journal.sync = .interval(duration) }
                 return ()
             },
-            show: { if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" } }),
+            show: { showDuration($0.syncInterval) }),
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
@@ -104,9 +103,11 @@ extension Settings {
             },
             show: { String($0.broker.partitionsDefault) }),
         flag("broker.embedded.create_topics", \.broker.createTopics, "Whether producing creates a topic."),
-        optionalCount("broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
         optionalCount(
-            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."),
+            "broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
+        optionalCount(
+            "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."
+        ),
         optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
 
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
@@ -165,9 +166,9 @@ extension Settings {
         _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), value > 0 else { return nil }
+                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = Int(value)
                 return ()
             },
@@ -178,9 +179,9 @@ extension Settings {
         _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), value > 0 else { return nil }
+                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = value
                 return ()
             },
@@ -231,6 +232,9 @@ extension Settings {
     }
 }
 
+/// 1 PiB: sizes are added and multiplied.
+private let sizeMax: Int64 = 1 << 50
+
 private func parseBytes(_ text: String) -> Int64? {
     for (suffix, factor) in [("KiB", Int64(1) << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)]
     where text.hasSuffix(suffix) {
@@ -250,7 +254,7 @@ private func parseDuration(_ text: String) -> Duration? {
     return nil
 }
 
-private func showDuration(_ duration: Duration) -> String {
+func showDuration(_ duration: Duration) -> String {
     let (seconds, attoseconds) = duration.components
     return attoseconds == 0 ? "\(seconds)s" : "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)ms"
 }
