@@ -15,7 +15,8 @@ enum ConsumerBodies {
     static func definition(_ body: ByteSlice) throws(Problem) -> ConsumerDefinition {
         var topics: [TopicName] = []
         var definition = ConsumerDefinition(topics: [])
-        let fields = try members(body, ["topics", "from", "mode", "ack_deadline_ms", "max_in_flight", "max_deliveries"])
+        let fields = try members(
+            body, ["topics", "from", "mode", "ack_deadline_ms", "max_in_flight", "max_deliveries"])
         guard let list = fields["topics"]?.elements else { throw .invalid("topics", "an array of names is expected") }
         for element in list {
             guard let topic = element.string.flatMap({ TopicName($0) }) else {

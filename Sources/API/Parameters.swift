@@ -59,7 +59,8 @@ extension HTTPRequest {
     func topic() throws(Problem) -> TopicName {
         let text = capture("topic")
         guard let name = TopicName(text) else {
-            throw .invalid("topic", "1 to 249 of a-z, A-Z, 0-9, dot, dash and underscore are expected", code: "invalid_topic")
+            throw .invalid(
+                "topic", "1 to 249 of a-z, A-Z, 0-9, dot, dash and underscore are expected", code: "invalid_topic")
         }
         return name
     }
@@ -67,7 +68,8 @@ extension HTTPRequest {
     func consumer() throws(Problem) -> ConsumerName {
         guard let name = ConsumerName(capture("consumer")) else {
             throw .invalid(
-                "consumer", "1 to 249 of a-z, A-Z, 0-9, dot, dash and underscore are expected", code: "invalid_consumer")
+                "consumer", "1 to 249 of a-z, A-Z, 0-9, dot, dash and underscore are expected", code: "invalid_consumer"
+            )
         }
         return name
     }

@@ -52,7 +52,8 @@ extension Problem {
     init(_ error: ConsumerError) {
         switch error {
         case .unknownConsumer(let name):
-            self.init(404, error.code, "There is no such consumer", "\(name) is not defined; PUT it, or poll with ?topic=")
+            self.init(
+                404, error.code, "There is no such consumer", "\(name) is not defined; PUT it, or poll with ?topic=")
         case .unknownTopic(let name):
             self.init(404, error.code, "There is no such topic", "\(name) does not exist")
         case .conflict(let name, let reason):
