@@ -102,7 +102,7 @@ final class GatewayProcess: Sendable {
         return port
     }
 
-    func client() throws -> HTTPClient { try HTTPClient(port: try port()) }
+    func client() throws -> HTTPClient { try HTTPClient(port: try port(), owner: self) }
 
     func signal(_ number: Int32) { kill(process, number) }
 

@@ -19,10 +19,13 @@ public final class HTTPClient {
     private static let answerBytesMax = 64 << 20
 
     private var descriptor: Int32
+    /// Lives as long as the connection: the gateway that a test only talks to.
+    private let owner: AnyObject?
     private var received: [UInt8] = []
 
     /// - Parameter receiveBytes: of the socket's receive buffer, for clients that read slowly.
-    public init(port: UInt16, receiveBytes: Int32? = nil) throws {
+    public init(port: UInt16, receiveBytes: Int32? = nil, owner: AnyObject? = nil) throws {
+        self.owner = owner
         // Not inherited: a child that another test starts meanwhile would keep this connection open.
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw Failure("socket: errno \(errno)") }

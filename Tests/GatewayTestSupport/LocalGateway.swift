@@ -39,7 +39,7 @@ public final class LocalGateway: Sendable {
 
     deinit { stop() }
 
-    public func client() throws -> HTTPClient { try HTTPClient(port: port) }
+    public func client() throws -> HTTPClient { try HTTPClient(port: port, owner: self) }
 
     /// One request on a connection of its own.
     public func request(
