@@ -9,6 +9,9 @@ enum ProduceOutcome: String, Sendable {
 
 /// An error as RFC 9457 `application/problem+json`, with Postrider's members: `code` (stable, snake_case),
 /// `retryable`, for produce `outcome`, and `errors` for each bad part of a request.
+///
+/// `type` is the URI reference `/problems/<code>`: it names the kind of problem and, being relative, does not depend on
+/// where the gateway is reached. Clients compare it, or `code`; there need be nothing to fetch (RFC 9457, section 3.1.1).
 struct Problem: Error, Sendable {
     /// What is wrong with one part of a request.
     struct Part: Sendable {
@@ -55,7 +58,7 @@ struct Problem: Error, Sendable {
         var writer = JSONWriter(capacity: 256)
         writer.object { writer in
             writer.key("type")
-            writer.string("about:blank#\(code)")
+            writer.string("/problems/\(code)")
             writer.key("title")
             writer.string(title)
             writer.key("status")

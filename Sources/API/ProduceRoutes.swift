@@ -18,31 +18,46 @@ struct ProduceRoutes {
 
     var routes: [Route] {
         [
-            produce(Self.one, bodyBytesMax: api.settings.recordBytesMax) { request, topic, known throws(Problem) in
-                [try record(of: request, topic, known)]
+            produce(Self.one, Self.parameters, bodyBytesMax: api.settings.recordBytesMax) { call throws(Problem) in
+                [try record(of: call)]
             },
-            produce(Self.batch, bodyBytesMax: api.settings.requestBytesMax) { request, topic, known throws(Problem) in
-                try records(of: request, topic, known)
+            produce(Self.batch, [], bodyBytesMax: api.settings.requestBytesMax) { call throws(Problem) in
+                try records(of: call)
             },
         ]
     }
 
+    /// A produce call whose own form is right so far.
+    private struct Call {
+        var request: HTTPRequest
+        var parameters: Parameters
+        var fields: PostriderFields
+        var topic: TopicName
+        var known: KnownTopic
+    }
+
+    /// Refusals come in this order: what is wrong with the request whatever exists (name, parameters, features),
+    /// whether the topic may be written to, then the records.
     private func produce(
-        _ pattern: String, bodyBytesMax: Int,
-        _ decode: @escaping @Sendable (HTTPRequest, TopicName, KnownTopic) throws(Problem) -> [SpoolRecord]
+        _ pattern: String, _ allowed: [String], bodyBytesMax: Int,
+        _ decode: @escaping @Sendable (Call) throws(Problem) -> [SpoolRecord]
     ) -> Route {
         let api = api
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             let records: [SpoolRecord]
             do throws(Problem) {
                 let topic = try request.topic()
-                let known = try Self.known(topic, api)
+                let parameters = try Parameters(request, allowed)
                 if request.header("Content-Encoding") != nil {
                     throw Problem(
                         415, "content_encoding_unsupported", "The body must not be encoded",
                         "send it without Content-Encoding")
                 }
-                records = try decode(request, topic, known)
+                let fields = try PostriderFields(request)
+                let known = try Self.known(topic, api)
+                let call = Call(
+                    request: request, parameters: parameters, fields: fields, topic: topic, known: known)
+                records = try decode(call)
                 try Self.reserve(responder, for: records.count)
             } catch {
                 var problem = error
@@ -116,10 +131,8 @@ struct ProduceRoutes {
     private static let parameters = ["key", "key_base64", "partition"]
 
     /// The body, byte for byte.
-    private func record(
-        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
-    ) throws(Problem) -> SpoolRecord {
-        let parameters = try Parameters(request, Self.parameters)
+    private func record(of call: Call) throws(Problem) -> SpoolRecord {
+        let (request, parameters, known) = (call.request, call.parameters, call.known)
         var keys: [ByteSlice] = []
         if let key = parameters.text("key") { keys.append(Array(key.utf8)[...]) }
         if let key = parameters.text("key_base64") {
@@ -129,7 +142,7 @@ struct ProduceRoutes {
                 throw .invalid("key_base64", error.description)
             }
         }
-        let fields = try PostriderFields(request)
+        let fields = call.fields
         if let key = fields.key { keys.append(key) }
         if keys.count > 1 { throw .invalid("key", "given more than once (key, key_base64, Postrider-Key)") }
         var headers = fields.recordHeaders
@@ -140,7 +153,7 @@ struct ProduceRoutes {
             key: keys.first, value: request.body, headers: headers, timestampMs: api.clock.wallMilliseconds())
         let partition = try parameters.integer("partition", in: 0...(known.partitions - 1))
         try check(record, known, pointer: "")
-        return SpoolRecord(topic: topic, partition: partition, timestampIsGateways: true, record: record)
+        return SpoolRecord(topic: call.topic, partition: partition, timestampIsGateways: true, record: record)
     }
 
     /// The request's own headers of ours, in one pass over all of them.
@@ -178,25 +191,21 @@ struct ProduceRoutes {
 
     // MARK: - A batch
 
-    private func records(
-        of request: HTTPRequest, _ topic: TopicName, _ known: KnownTopic
-    ) throws(Problem) -> [SpoolRecord] {
-        _ = try Parameters(request, [])
-        let fields = try PostriderFields(request)
-        if fields.key != nil || !fields.recordHeaders.isEmpty {
+    private func records(of call: Call) throws(Problem) -> [SpoolRecord] {
+        if call.fields.key != nil || !call.fields.recordHeaders.isEmpty {
             throw .invalid("Postrider-Key, Postrider-Header-*", "in a batch each record has its own key and headers")
         }
-        let type = request.header("Content-Type")?.lowercased() ?? ""
+        let type = call.request.header("Content-Type")?.lowercased() ?? ""
         guard type.split(separator: ";").first.map({ $0.trimmingSpaces() }) == "application/json" else {
             throw Problem(
                 415, "unsupported_media_type", "This content type is not understood here", "send application/json")
         }
         let decoder = BatchDecoder(
-            topic: topic, partitions: known.partitions, recordsMax: api.settings.recordsMax,
+            topic: call.topic, partitions: call.known.partitions, recordsMax: api.settings.recordsMax,
             headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
-        let records = try decoder.decode(request.body)
+        let records = try decoder.decode(call.request.body)
         for (index, record) in records.enumerated() {
-            try check(record.record, known, pointer: "/records/\(index)")
+            try check(record.record, call.known, pointer: "/records/\(index)")
         }
         return records
     }

@@ -60,7 +60,7 @@ public final class Gateway: Sendable {
         } catch {
             throw StartError(.cannotStart, error.description)
         }
-        return try Gateway(settings, metrics, fileSystem, ended)
+        return try Gateway(settings.completed, metrics, fileSystem, ended)
     }
 
     private init(
@@ -166,7 +166,6 @@ public final class Gateway: Sendable {
         _ api: API, _ settings: Settings, _ gateway: String, _ timers: TimerThread
     ) throws(StartError) -> HTTPServer {
         var http = settings.http
-        http.bodyBytesMax = settings.limits.requestBytesMax
         http.commonHeaders = [HTTPHeader("Postrider-Gateway", gateway)]
         do {
             return try HTTPServer(
