@@ -11,7 +11,8 @@ enum ProduceOutcome: String, Sendable {
 /// `retryable`, for produce `outcome`, and `errors` for each bad part of a request.
 ///
 /// `type` is the URI reference `/problems/<code>`: it names the kind of problem and, being relative, does not depend on
-/// where the gateway is reached. Clients compare it, or `code`; there need be nothing to fetch (RFC 9457, section 3.1.1).
+/// where the gateway is reached. Clients compare it, or `code`; there need be nothing to fetch (RFC 9457, section
+/// 3.1.1).
 struct Problem: Error, Sendable {
     /// What is wrong with one part of a request.
     struct Part: Sendable {

@@ -148,6 +148,11 @@ struct Recovery {
             if segments[index].end < next.previousEnd {
                 let place = segments[index].usedBytes
                 gaps.append(Gap(range: segments[index].end..<next.previousEnd, segment: index, bytes: place..<place))
+            } else if next.previousBase == segments[index].base, next.previousChecksum != segments[index].lastChecksum {
+                // Every frame is good, but they are not the ones that were here when the next segment was made.
+                log.error("segment was replaced", metadata: ["path": "\(segments[index].path)"])
+                gaps.append(
+                    Gap(range: segments[index].base..<next.previousEnd, segment: index, bytes: 0..<0))
             }
         }
         report.end = segments.last?.end ?? checkpoint.released
