@@ -155,4 +155,23 @@ import Testing
         let count = accepted * 16
         #expect(try again.read(count + 1, as: "reader", from: "orders").count == count + 1)
     }
+
+    @Test func refusalsComeBeforePromises_WhenTheGatewayStops() throws {
+        let disk = FakeFileSystem()
+        let local = try LocalGateway(fileSystem: disk) { try $0.set("http.stop_timeout=3s") }
+        let (hanging, late) = (try local.client(), try local.client())
+        #expect(try late.request("GET", "/readyz").status == 200)
+        disk.holdSyncs()
+        try hanging.send("POST", "/v1/topics/orders", body: [1])
+        // In the journal's hands: a second one waits behind it.
+        #expect(hanging.isSilent(for: .milliseconds(100)))
+        let stop = WorkerThread(name: "stop") { local.stop() }
+        #expect(hanging.isSilent(for: .milliseconds(500)))
+        // Before the handler: nothing was accepted.
+        try expectRefusal(try produce(late, "late"), 503, "stopping", outcome: "not_accepted")
+        // After it: the sync may still succeed.
+        try expectRefusal(try hanging.answer(), 503, "stopping", outcome: "unknown")
+        disk.releaseSyncs()
+        stop.join()
+    }
 }
