@@ -96,7 +96,7 @@ let package = Package(
         tests("APITests", ["Gateway", "GatewayTestSupport", "JSON", "Primitives"]),
         tests(
             "EndToEndTests",
-            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Journal", "Spool", "Primitives", "TestSupport"]),
+            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),

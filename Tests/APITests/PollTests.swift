@@ -1,3 +1,4 @@
+import Gateway
 import GatewayTestSupport
 import JSON
 import Primitives
@@ -147,6 +148,19 @@ import Testing
             expectProblem(answer, 400, code, retryable: false, "\(query)")
         }
         expectProblem(try client.request("POST", "/v1/consumers/a%20b/poll"), 400, "invalid_consumer")
+    }
+
+    @Test func polls_AreLimitedInNumber() throws {
+        let small = try LocalGateway { try $0.set("consumers.polls_waiting_max=1") }
+        let (one, two) = (try small.client(), try small.client())
+        _ = try two.settled(try two.produce("orders", "value"))
+        _ = try two.read(1, as: "c", from: "orders")
+        try one.send("POST", "/v1/consumers/c/poll?wait=30")
+        #expect(try eventually { try two.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
+        expectProblem(try two.request("POST", "/v1/consumers/c/poll"), 429, "limit_reached", retryable: true)
+        // The one that left makes room.
+        one.close()
+        #expect(try eventually { try two.request("POST", "/v1/consumers/c/poll").status == 200 })
     }
 
     // MARK: Acknowledging
