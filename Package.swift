@@ -79,6 +79,7 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
