@@ -80,6 +80,9 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
+        tests(
+            "ForwarderTests",
+            ["Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "TestSupport", log]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
