@@ -34,6 +34,10 @@ public final class Forwarder: Sendable {
         threads.withLock { $0 = started }
     }
 
+    /// Returns when every lane has opened its sink once, or failed to, or at the deadline: by then a spool that was
+    /// restored or copied has been found out, unless the broker does not answer.
+    public func waitForFirstOpenings(until deadline: MonotonicInstant) { shared.waitForOpenings(lanes.count, deadline) }
+
     /// Lets every lane end the hand-over it is in, and joins the threads. A sink bounds how long that takes.
     public func stop() {
         shared.stop()
@@ -55,6 +59,8 @@ final class ForwarderShared: Sendable {
     let log: Logger
     let hooks: ForwarderHooks
     private let end = Monitor(End())
+    /// Lanes that have tried to open their sink.
+    private let openings = Monitor<Set<Int>>([])
 
     /// Why lanes stop; a value behind the monitor.
     private struct End {
@@ -82,6 +88,14 @@ final class ForwarderShared: Sendable {
 
     /// Why no lane forwards any more; nil while they do.
     var closed: (code: String, detail: String)? { end.withLock { $0.closed } }
+
+    func openingTried(by lane: Int) {
+        if openings.withLock({ $0.insert(lane).inserted }) { openings.broadcast() }
+    }
+
+    func waitForOpenings(_ count: Int, _ deadline: MonotonicInstant) {
+        _ = openings.wait(until: deadline) { $0.count >= count ? true : nil }
+    }
 
     func stop() {
         end.withLock { $0.stopping = true }

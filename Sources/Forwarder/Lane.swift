@@ -53,10 +53,14 @@ final class Lane: @unchecked Sendable {
     private func step() -> Bool {
         if let closed = shared.closed {
             halt(closed.code, closed.detail)
+            shared.openingTried(by: index)
             return false
         }
         do throws(LaneFailure) {
-            if sink == nil { try open() }
+            if sink == nil {
+                try open()
+                shared.openingTried(by: index)
+            }
             if let condemned { try bury(condemned.lsn, condemned.error) }
             if batch.isEmpty {
                 shared.pause(until: nextHandOver)
@@ -65,7 +69,9 @@ final class Lane: @unchecked Sendable {
             if !batch.isEmpty { try deliver() }
             return true
         } catch {
-            return recover(from: error)
+            let goesOn = recover(from: error)
+            shared.openingTried(by: index)
+            return goesOn
         }
     }
 

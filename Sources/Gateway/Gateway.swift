@@ -20,6 +20,9 @@ public import Telemetry
 public final class Gateway: Sendable {
     public static let version = "0.1.0"
 
+    /// A broker that does not answer must not keep intake closed: known topics are accepted without it.
+    private static let firstOpeningsWait = Duration.seconds(5)
+
     private let settings: Settings
     private let log: Logger
     private let timers: TimerThread
@@ -119,8 +122,18 @@ public final class Gateway: Sendable {
         let api = API(
             settings: settings.limits, spool: spool, consumers: consumers, topics: broker, deadLetters: deadLetters,
             metrics: metrics, view: view, clock: clock, lookups: lookups)
-        server = try Self.serve(api, settings, spool.shortID, timers)
+        // A restored or copied spool shows at the first opening of its sinks: before anything is accepted for it.
         forwarder.start()
+        forwarder.waitForFirstOpenings(until: clock.now() + Self.firstOpeningsWait)
+        do throws(StartError) {
+            server = try Self.serve(api, settings, spool.shortID, timers)
+        } catch {
+            forwarder.stop()
+            spool.close()
+            broker.close()
+            timers.stop()
+            throw error
+        }
         log.notice(
             "serving",
             metadata: [

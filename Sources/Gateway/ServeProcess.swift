@@ -1,10 +1,15 @@
 import Glibc
+import Journal
 public import Primitives
+import Spool
 
 /// `postrider serve` as a process: signals, and the exit code of each end.
 public enum ServeProcess {
     /// Answers that are on their way when the spool fails get this long to leave.
     private static let lastAnswers = Duration.milliseconds(300)
+
+    /// Past the time-outs of requests and syncs, an orderly stop gives up.
+    private static let lastResort = Duration.seconds(30)
 
     /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
     /// one stops at once.
@@ -18,9 +23,12 @@ public enum ServeProcess {
         signal(SIGPIPE, SIG_IGN)
 
         let metrics = Gateway.bootstrap(settings)
+        // What ended it first: a failure during an orderly stop is no orderly stop.
+        let failure = Lock<ExitReason?>(nil)
         let gateway: Gateway
         do throws(StartError) {
             gateway = try Gateway.start(settings, metrics: metrics, fileSystem: fileSystem) { reason in
+                failure.withLock { $0 = $0 ?? reason }
                 _ = WorkerThread(name: "exit") {
                     usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
                     _exit(reason.rawValue)
@@ -33,7 +41,14 @@ public enum ServeProcess {
         waitForSignal(&signals)
         _ = WorkerThread(name: "stop") {
             gateway.stop()
-            exit(ExitReason.stopped.rawValue)
+            exit((failure.withLock { $0 } ?? .stopped).rawValue)
+        }
+        // A disk that hangs must not keep it for ever.
+        _ = WorkerThread(name: "stop-limit") {
+            let limit = settings.stopTimeout + settings.spool.journal.syncTimeout + lastResort
+            _ = Monitor(()).wait(until: SystemClock().now() + limit) { _ -> Void? in nil }
+            complain("postrider: the stop did not end within \(limit), leaving the rest to the next start")
+            _exit(ExitReason.spoolFailed.rawValue)
         }
         waitForSignal(&signals)
         _exit(ExitReason.stoppedAtOnce.rawValue)

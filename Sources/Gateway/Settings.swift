@@ -116,6 +116,8 @@ public struct Settings: Sendable {
         var settings = self
         settings.http.bodyBytesMax = limits.requestBytesMax
         settings.http.discardBytesMax = max(http.discardBytesMax, 2 * limits.requestBytesMax)
+        // The broker's own limit must not be the lower one by accident.
+        settings.broker.recordBytesMax = max(broker.recordBytesMax, limits.recordBytesMax)
         settings.consumers.pollWaitMax = limits.waitMax
         settings.consumers.pollsWaitingPerConsumerMax = min(
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)

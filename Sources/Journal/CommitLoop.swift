@@ -181,7 +181,7 @@ final class CommitLoop: @unchecked Sendable {
         if !newEpoch, writer.fits(bytes) { return true }
         if !unsynced.isEmpty, !sync() { return false }
         let began = shared.clock.now()
-        seal()
+        let empty = seal()
         var base: LSN?
         if newEpoch {
             let seconds = UInt32(clamping: shared.clock.wallMilliseconds() / 1000)
@@ -193,22 +193,34 @@ final class CommitLoop: @unchecked Sendable {
         }
         let info = try writer.start(spare: spare, epochBase: base)
         shared.index.withLock { index in
+            precondition(index.segments.allSatisfy { $0.path != info.path })
             index.segments.append(info)
             index.hasActive = true
             index.durable = writer.durable
         }
+        // One at the same base was replaced by the rename; in a new epoch it is in nobody's way but takes its space.
+        if let empty, empty.path != info.path { try shared.fileSystem.remove(empty.path) }
         shared.metrics.rollSeconds.recordNanoseconds((shared.clock.now() - began).wholeNanoseconds)
         shared.keeper.poke()
         return true
     }
 
     /// Ends the active segment, if there is one. - Precondition: it is synced.
-    private func seal() {
-        guard let sealed = writer.seal() else { return }
+    ///
+    /// - Returns: the segment when it never got a frame. It is no part of the index any more: the next one may take its
+    ///   very name, and its file must not be deleted under that.
+    @discardableResult
+    private func seal() -> SegmentInfo? {
+        guard let sealed = writer.seal() else { return nil }
         shared.index.withLock { index in
-            index.segments[index.segments.count - 1] = sealed
+            if sealed.isEmpty {
+                index.segments.removeLast()
+            } else {
+                index.segments[index.segments.count - 1] = sealed
+            }
             index.hasActive = false
         }
+        return sealed.isEmpty ? sealed : nil
     }
 
     /// Proves the last records' durability while nothing else does: see `durable_lsn` in docs/JOURNAL.md.

@@ -170,6 +170,11 @@ public final class Journal: Sendable {
         } catch {
             guard error.isNoSpace, !error.isSync else { throw error }
             shared.log.error("no disk space, starting with intake closed", metadata: ["error": "\(error)"])
+            // Before anybody else opens a file on this disk.
+            let reserve = shared.directory + "/" + Keeper.reserveName
+            if try shared.fileSystem.exists(reserve) {
+                try shared.fileSystem.open(reserve, .readWrite).truncate(0)
+            }
             shared.queue.withLock { $0.phase = .noSpace }
         }
     }

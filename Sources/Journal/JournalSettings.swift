@@ -25,8 +25,9 @@ public struct JournalSettings: Hashable, Sendable {
     public var idleFrameDelay = Duration.milliseconds(100)
     /// Recently written frames kept in memory for readers.
     public var tailBytesMax = 32 << 20
-    /// File kept full so that outcomes, dead letters and broker state can still be written on a full disk.
-    public var reserveBytes = 16 << 20
+    /// File kept full so that outcomes, dead letters and broker state can still be written on a full disk. With the
+    /// embedded broker on the same disk it must hold what one segment becomes there, before that segment can go.
+    public var reserveBytes = 128 << 20
     /// How often CHECKPOINT is written while cursors move, and space is looked for while there is none.
     public var keeperInterval = Duration.seconds(1)
     /// Torn tails kept aside for people to look at; older ones are removed.

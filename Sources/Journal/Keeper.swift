@@ -35,7 +35,7 @@ final class KeeperSignal: Sendable {
 /// CHECKPOINT, deletes segments, keeps the reserve, and looks for space while there is none.
 // SAFETY: the mutable members are touched by the keeper's thread only, and by `finish` after it ended.
 final class Keeper: @unchecked Sendable {
-    private static let reserveName = "RESERVE"
+    static let reserveName = "RESERVE"
 
     private let shared: JournalShared
     private let checkpointFile: SlotFile

@@ -1,3 +1,4 @@
+import Glibc
 import Journal
 import Logging
 import Primitives
@@ -82,6 +83,16 @@ final class JournalHarness: Sendable {
     }
 
     func texts() throws -> [String] { try read().map(\.text) }
+
+    /// The keeper is done with its round when the disk gets no more calls.
+    func waitUntilQuiet(_ disk: FakeFileSystem) {
+        let deadline = SystemClock().now() + .seconds(10)
+        var calls = (count: -1, since: SystemClock().now())
+        while SystemClock().now() < min(deadline, calls.since + .milliseconds(50)) {
+            if disk.calls != calls.count { calls = (disk.calls, SystemClock().now()) }
+            sched_yield()
+        }
+    }
 
     func close() {
         journal.close()

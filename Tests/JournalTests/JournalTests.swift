@@ -71,8 +71,12 @@ import Testing
 
     @Test func append_FailsAsUnknownAndEndsTheJournal_WhenASyncFails() throws {
         let disk = FakeFileSystem()
-        let harness = try JournalHarness(disk)
+        var settings = JournalHarness.settings
+        settings.idleFrameDelay = .seconds(3600)
+        settings.keeperInterval = .seconds(3600)
+        let harness = try JournalHarness(disk, settings: settings)
         #expect(harness.append(["kept"]).value != nil)
+        harness.waitUntilQuiet(disk)
         disk.failSyncs(EIO)
         let failed = harness.append(["in doubt"]).failure
         #expect(failed == .failed(wasWritten: true))
@@ -145,6 +149,31 @@ import Testing
                 next.close()
             }
         }
+    }
+
+    @Test func append_IsKept_WhenTheFirstFrameOfASegmentFoundNoSpace() throws {
+        let disk = FakeFileSystem()
+        let first = try JournalHarness(disk)
+        #expect(first.append(["old"]).value != nil)
+        first.close()
+        let harness = try JournalHarness(disk)
+        // The new segment has no frame yet: after the refusal the next one begins at the same LSN, under the same name.
+        let deadline = SystemClock().now() + .seconds(10)
+        harness.waitUntilQuiet(disk)
+        disk.inject(.error(ENOSPC), atCall: 0)
+        #expect(harness.append(["refused"]).failure == .noSpace)
+        while harness.journal.intakeClosed != nil, SystemClock().now() < deadline { sched_yield() }
+        #expect(harness.append(["kept"]).value != nil)
+        // Everything before is released: what is deleted must not be the segment in use.
+        let kept = try #require(try harness.read().last)
+        harness.released.withLock { $0 = kept.lsn }
+        while disk.paths.filter({ $0.hasSuffix(".seg") }).count > 1, SystemClock().now() < deadline { sched_yield() }
+        #expect(harness.append(["more"]).value != nil)
+        let survivor = disk.killed()
+        harness.close()
+        let next = try JournalHarness(survivor)
+        #expect(try next.texts() == ["kept", "more"])
+        next.close()
     }
 
     @Test func append_IsWrittenWhole_AfterShortWrites() throws {

@@ -10,7 +10,7 @@ public final class FakeFileSystem: FileSystem {
     public enum PowerLoss: Sendable, CaseIterable {
         case losesEverythingUnsynced
         case keepsEverything
-        /// Each unsynced write or name change survives or not, by the seed.
+        /// Each name change and each sector of each write survives or not, by the seed.
         case keepsSome
     }
 
@@ -137,7 +137,9 @@ public final class FakeFileSystem: FileSystem {
             state.pendingNames = []
             for (_, node) in names.sorted(by: { $0.key < $1.key }) {
                 node.content.withLock { content in
-                    for change in content.pending where keeps() { change.apply(to: &content.durable) }
+                    for change in content.pending {
+                        for part in change.sectors where keeps() { part.apply(to: &content.durable) }
+                    }
                     content.pending = []
                     content.current = content.durable
                 }
@@ -281,6 +283,21 @@ public final class FakeFileSystem: FileSystem {
 }
 
 extension FakeFileSystem.Node.Change {
+    private static let sectorBytes = 512
+
+    /// What a disk writes as one: a write is cut at the sectors' bounds.
+    var sectors: [Self] {
+        guard case .write(let offset, let bytes) = self else { return [self] }
+        var parts: [Self] = []
+        var start = 0
+        while start < bytes.count {
+            let end = min(bytes.count, start + Self.sectorBytes - (offset + start) % Self.sectorBytes)
+            parts.append(.write(offset: offset + start, bytes: Array(bytes[start..<end])))
+            start = end
+        }
+        return parts
+    }
+
     func apply(to bytes: inout [UInt8]) {
         switch self {
         case .resize(let length):
@@ -344,8 +361,15 @@ private final class FakeFile: File {
     }
 
     func syncData() throws(FileSystemError) {
-        try owner.change("fdatasync", path)
-        try owner.holdOrFailSync("fdatasync", path)
+        do throws(FileSystemError) {
+            try owner.change("fdatasync", path)
+            try owner.holdOrFailSync("fdatasync", path)
+        } catch {
+            // As Linux does: the pages count as clean, and no later sync writes them (Rebello et al., USENIX ATC 2020).
+            // (A process that died in the call leaves its page cache as it was.)
+            if !owner.state.withLock({ $0.dead }) { node.content.withLock { $0.pending = [] } }
+            throw error
+        }
         node.content.withLock { content in
             for change in content.pending { change.apply(to: &content.durable) }
             content.pending = []
