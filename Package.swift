@@ -87,6 +87,16 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
+        // A gateway in the test's process, and a client over real sockets.
+        .target(
+            name: "GatewayTestSupport",
+            dependencies: ["Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry"],
+            path: "Tests/GatewayTestSupport", swiftSettings: settings),
+        tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
+        tests("APITests", ["Gateway", "GatewayTestSupport", "JSON", "Primitives"]),
+        tests(
+            "EndToEndTests",
+            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Journal", "Spool", "Primitives", "TestSupport"]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),

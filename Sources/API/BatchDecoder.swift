@@ -156,11 +156,15 @@ struct BatchDecoder {
             }
             var name: String?
             var bytes: ByteSlice?
+            var hasValue = false
             for member in members {
                 switch member.name {
                 case "name": name = member.value.string
-                case "value": bytes = try text(member.value, "headers", base64: false, orNull: true)
-                case "value_base64": bytes = try text(member.value, "headers", base64: true, orNull: true)
+                case "value", "value_base64":
+                    if hasValue { throw Fault(field: "headers", reason: "value and value_base64 of one header") }
+                    hasValue = true
+                    let base64 = member.name == "value_base64"
+                    bytes = try text(member.value, "headers", base64: base64, orNull: true)
                 default:
                     throw Fault(field: "headers", reason: "\(member.name): known are name, value, value_base64")
                 }

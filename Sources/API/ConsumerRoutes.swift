@@ -9,6 +9,8 @@ struct ConsumerRoutes {
     private static let noStore = [HTTPHeader("Cache-Control", "no-store")]
     /// After a poll's wait is over and nothing was answered, by then something is wrong with the broker.
     private static let graceAfterWait = Duration.seconds(15)
+    private static let (recordsDefault, recordsMax) = (100, 10_000)
+    private static let (bytesDefault, bytesMax) = (1 << 20, 16 << 20)
 
     private let api: API
 
@@ -100,27 +102,24 @@ struct ConsumerRoutes {
             topics.append(topic)
         }
         let wait = try parameters.seconds("wait", clampedTo: api.settings.waitMax) ?? .zero
-        let handle = Lock<(poll: PollHandle?, cancelled: Bool)>((nil, false))
-        let cancel: @Sendable () -> Void = {
-            handle.withLock { handle in
-                handle.cancelled = true
-                return handle.poll
-            }?.cancel()
-        }
+        let max = try parameters.integer("max", in: 1...recordsMax) ?? recordsDefault
+        let maxBytes = try parameters.integer("max_bytes", in: 1...bytesMax) ?? bytesDefault
+        let parked = Lock(ParkedPoll())
         if wait > .zero {
-            let parked = responder.park(
+            let isParked = responder.park(
                 until: api.clock.now() + wait + graceAfterWait,
                 onTimeout: {
-                    cancel()
+                    // Cancelled first, so that nothing is leased to an answer that says there is nothing; and what the
+                    // cancelled poll says itself must not be faster than this answer.
+                    ParkedPoll.cancel(parked)
                     return .json(RecordWriter.answer(PollAnswer()), headers: noStore)
                 },
-                onClientGone: cancel)
-            if !parked { return }
+                onClientGone: { ParkedPoll.cancel(parked) })
+            if !isParked { return }
         }
         let consumers = api.consumers
         let poll = PollRequest(
-            consumer: name, topics: topics, max: try parameters.integer("max", in: 1...10_000) ?? 100,
-            maxBytes: try parameters.integer("max_bytes", in: 1...(16 << 20)) ?? 1 << 20, wait: wait,
+            consumer: name, topics: topics, max: max, maxBytes: maxBytes, wait: wait,
             client: parameters.text("client"),
             reserve: { bytes in
                 let needed = RecordWriter.answerBytes(recordBytes: bytes)
@@ -130,14 +129,29 @@ struct ConsumerRoutes {
             },
             isClientPresent: { !responder.isClientGone() })
         let started = consumers.poll(poll) { result in
+            if case .failure = result, parked.withLock({ $0.isCancelled }) { return }
             // Records that this answer carries and that nobody sees come again at their deadline, or at the client's
             // next poll.
             responder.respond(answer(result) { RecordWriter.answer($0) })
         }
-        let cancelled = handle.withLock { handle in
-            handle.poll = started
-            return handle.cancelled
+        let isCancelled = parked.withLock { parked in
+            parked.handle = started
+            return parked.isCancelled
         }
-        if cancelled { started.cancel() }
+        if isCancelled { started.cancel() }
+    }
+}
+
+/// A waiting poll between its three ends: records, the end of the wait, the client's leaving.
+private struct ParkedPoll {
+    var handle: PollHandle?
+    /// Somebody else answers, or nobody listens: the poll's own failure is not sent.
+    var isCancelled = false
+
+    static func cancel(_ parked: Lock<ParkedPoll>) {
+        parked.withLock { parked in
+            parked.isCancelled = true
+            return parked.handle
+        }?.cancel()
     }
 }

@@ -9,6 +9,10 @@ enum ProduceOutcome: String, Sendable {
 
 /// An error as RFC 9457 `application/problem+json`, with Postrider's members: `code` (stable, snake_case),
 /// `retryable`, for produce `outcome`, and `errors` for each bad part of a request.
+///
+/// `type` is the URI reference `/problems/<code>`: it names the kind of problem and, being relative, does not depend
+/// on where the gateway is reached. Clients compare it, or `code`; there need be nothing to fetch (RFC 9457,
+/// section 3.1.1).
 struct Problem: Error, Sendable {
     /// What is wrong with one part of a request.
     struct Part: Sendable {
@@ -55,7 +59,7 @@ struct Problem: Error, Sendable {
         var writer = JSONWriter(capacity: 256)
         writer.object { writer in
             writer.key("type")
-            writer.string("about:blank#\(code)")
+            writer.string("/problems/\(code)")
             writer.key("title")
             writer.string(title)
             writer.key("status")
@@ -109,9 +113,18 @@ struct Problem: Error, Sendable {
         var made = Problem(
             problem.status, problem.code.rawValue, title, problem.detail, retryable: problem.retryAfterSeconds != nil,
             retryAfterSeconds: problem.retryAfterSeconds)
-        if let route = problem.route, ProduceRoutes.patterns.contains(route) {
+        if problem.route.map(ProduceRoutes.patterns.contains) ?? mayConcernRecords(problem.code) {
             made.outcome = problem.reachedHandler ? .unknown : .notAccepted
         }
         return made
+    }
+
+    /// Refusals that do not say which route they were for: a produce call must learn its outcome from them too, and to
+    /// others it says nothing.
+    private static func mayConcernRecords(_ code: ServerProblem.Code) -> Bool {
+        switch code {
+        case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest: true
+        case .notFound, .methodNotAllowed, .malformedPath, .bodyTooLarge, .parkedLimit: false
+        }
     }
 }

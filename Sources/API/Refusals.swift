@@ -38,7 +38,12 @@ extension Problem {
         self.outcome = outcome
         if status != 413 {
             retryable = true
-            retryAfterSeconds = status == 507 ? 5 : 1
+            retryAfterSeconds =
+                switch refusal {
+                case .closed: 60
+                case .quota, .noSpace: 5
+                default: 1
+                }
         }
     }
 

@@ -14,6 +14,8 @@ public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     case spoolOwnedElsewhere = 23
     /// The broker refuses for good; the log says what to change.
     case brokerFatal = 24
+    /// A second signal ended it at once, as SIGKILL would: nothing is lost, the next start recovers.
+    case stoppedAtOnce = 25
 }
 
 /// Why the gateway did not start.

@@ -60,7 +60,7 @@ public final class Gateway: Sendable {
         } catch {
             throw StartError(.cannotStart, error.description)
         }
-        return try Gateway(settings, metrics, fileSystem, ended)
+        return try Gateway(settings.completed, metrics, fileSystem, ended)
     }
 
     private init(
@@ -132,7 +132,7 @@ public final class Gateway: Sendable {
 
     private static func makeDirectory(_ path: String) throws(BrokerError) {
         do throws(FileSystemError) {
-            try SystemFileSystem().createDirectory(path)
+            try SystemFileSystem().createDurableDirectory(path)
         } catch {
             throw BrokerError(.processFatal, code: "directory", detail: error.description)
         }
@@ -143,7 +143,7 @@ public final class Gateway: Sendable {
         failed: @escaping @Sendable () -> Void
     ) throws(StartError) -> Spool {
         do throws(FileSystemError) {
-            try fileSystem.createDirectory(settings.dataDirectory)
+            try fileSystem.createDurableDirectory(settings.dataDirectory)
         } catch {
             throw StartError(.cannotStart, error.description)
         }
@@ -166,7 +166,6 @@ public final class Gateway: Sendable {
         _ api: API, _ settings: Settings, _ gateway: String, _ timers: TimerThread
     ) throws(StartError) -> HTTPServer {
         var http = settings.http
-        http.bodyBytesMax = settings.limits.requestBytesMax
         http.commonHeaders = [HTTPHeader("Postrider-Gateway", gateway)]
         do {
             return try HTTPServer(

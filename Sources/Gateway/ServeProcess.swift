@@ -36,7 +36,7 @@ public enum ServeProcess {
             exit(ExitReason.stopped.rawValue)
         }
         waitForSignal(&signals)
-        _exit(ExitReason.stopped.rawValue)
+        _exit(ExitReason.stoppedAtOnce.rawValue)
     }
 
     private static func waitForSignal(_ signals: inout sigset_t) {

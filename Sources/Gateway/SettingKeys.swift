@@ -69,10 +69,7 @@ extension Settings {
             set: { settings, text in
                 switch text {
                 case "always": settings.spool.journal.sync = .always
-                case "interval":
-                    if case .always = settings.spool.journal.sync {
-                        settings.spool.journal.sync = .interval(.milliseconds(100))
-                    }
+                case "interval": settings.spool.journal.sync = .interval(settings.syncInterval)
                 default: return nil
                 }
                 return ()
@@ -83,12 +80,12 @@ extension Settings {
             expected: "a time such as 100ms or 1s",
             set: { settings, text in
                 guard let duration = parseDuration(text), duration > .zero else { return nil }
-                settings.spool.journal.sync = .interval(duration)
+                settings.syncInterval = duration
+                // By itself it never weakens the policy.
+                if case .interval = settings.spool.journal.sync { settings.spool.journal.sync = .interval(duration) }
                 return ()
             },
-            show: {
-                if case .interval(let duration) = $0.spool.journal.sync { showDuration(duration) } else { "100ms" }
-            }),
+            show: { showDuration($0.syncInterval) }),
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
@@ -175,9 +172,9 @@ extension Settings {
         _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), value > 0 else { return nil }
+                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = Int(value)
                 return ()
             },
@@ -188,9 +185,9 @@ extension Settings {
         _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), value > 0 else { return nil }
+                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = value
                 return ()
             },
@@ -241,6 +238,9 @@ extension Settings {
     }
 }
 
+/// 1 PiB: sizes are added and multiplied.
+private let sizeMax: Int64 = 1 << 50
+
 private func parseBytes(_ text: String) -> Int64? {
     for (suffix, factor) in [("KiB", Int64(1) << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)]
     where text.hasSuffix(suffix) {
@@ -260,7 +260,7 @@ private func parseDuration(_ text: String) -> Duration? {
     return nil
 }
 
-private func showDuration(_ duration: Duration) -> String {
+func showDuration(_ duration: Duration) -> String {
     let (seconds, attoseconds) = duration.components
     return attoseconds == 0 ? "\(seconds)s" : "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)ms"
 }

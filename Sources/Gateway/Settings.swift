@@ -23,6 +23,8 @@ public struct Settings: Sendable {
     public var dataDirectory = "./data"
     /// Allows to listen beyond loopback, where there is no authentication yet.
     public var insecureListen = false
+    /// With the policy `interval`: the longest time before a sync. Kept while the policy is `always`.
+    public var syncInterval = Duration.milliseconds(100)
     /// How long a graceful stop waits for requests in flight.
     public var stopTimeout = Duration.seconds(10)
 
@@ -37,27 +39,91 @@ public struct Settings: Sendable {
         http.port = port
     }
 
-    /// What cannot work together, after everything was set.
+    /// A frame's length is 32 bits on disk, and a JSON text's position is 32 bits in memory.
+    private static let frameBytesMax = 1 << 30
+    /// Between the longest wait and the end of a request, so that the wait's own answer gets out.
+    private static let requestTimeAfterWait = Duration.seconds(30)
+
+    /// What cannot work together, after everything was set. Nothing that passes here makes a module trap.
     public func check() throws(SettingsError) {
-        if spool.bytesMax < spool.bytesMaxLeast {
-            throw .outOfRange(
-                key: "spool.bytes_max",
-                expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
-        }
-        if limits.requestBytesMax + 64 * limits.recordsMax > spool.journal.appendBytesMax {
-            throw .outOfRange(
-                key: "limits.request_bytes_max", expected: "with the overhead of its records less than a segment")
-        }
-        if limits.recordBytesMax > limits.requestBytesMax {
-            throw .outOfRange(key: "limits.record_bytes_max", expected: "at most limits.request_bytes_max")
-        }
-        if http.requestTimeout < limits.waitMax + .seconds(30) {
-            throw .outOfRange(key: "http.request_timeout", expected: "at least 30 s more than limits.wait_max")
+        try checkSpool()
+        try checkHTTP()
+        try checkConsumers()
+        if forwarder.retryInitial <= .zero || forwarder.retryInitial > forwarder.retryMax {
+            throw .outOfRange(key: "forwarder.retry_initial", expected: "more than 0ms and at most forwarder.retry_max")
         }
         if !insecureListen, !Self.isLoopback(http.address) {
             throw .insecureListen(address: http.address)
         }
     }
+
+    private func checkSpool() throws(SettingsError) {
+        if spool.bytesMax < spool.bytesMaxLeast {
+            throw .outOfRange(
+                key: "spool.bytes_max",
+                expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
+        }
+        if limits.requestBytesMax > Self.frameBytesMax
+            || limits.requestBytesMax + Self.recordOverheadBytes * limits.recordsMax > spool.journal.appendBytesMax
+        {
+            throw .outOfRange(
+                key: "limits.request_bytes_max",
+                expected: "at most 1GiB, and with the overhead of its records less than a segment")
+        }
+        if spool.journal.groupBytesMax > Self.frameBytesMax {
+            throw .outOfRange(key: "spool.group_bytes_max", expected: "at most 1GiB")
+        }
+        if spool.journal.syncTimeout <= .zero {
+            throw .outOfRange(key: "spool.sync_timeout", expected: "more than 0ms")
+        }
+        if limits.recordBytesMax > limits.requestBytesMax {
+            throw .outOfRange(key: "limits.record_bytes_max", expected: "at most limits.request_bytes_max")
+        }
+    }
+
+    private func checkHTTP() throws(SettingsError) {
+        if http.requestTimeout < limits.waitMax + Self.requestTimeAfterWait {
+            throw .outOfRange(key: "http.request_timeout", expected: "at least 30 s more than limits.wait_max")
+        }
+        for (key, time) in [("http.idle_timeout", http.idleTimeout), ("http.header_timeout", http.headerTimeout)]
+        where time < .seconds(1) {
+            throw .outOfRange(key: key, expected: "at least 1s")
+        }
+        if http.bodyMemoryMax < limits.requestBytesMax {
+            throw .outOfRange(key: "http.body_memory_max", expected: "at least limits.request_bytes_max")
+        }
+        if http.connectionMemoryBytes < 4096 {
+            throw .outOfRange(key: "http.header_bytes_max", expected: "at least 4096 bytes")
+        }
+        if http.connectionsMax < http.threads {
+            throw .outOfRange(key: "http.connections_max", expected: "at least http.threads")
+        }
+    }
+
+    private func checkConsumers() throws(SettingsError) {
+        let (least, most) = (consumers.ackDeadlineMin, consumers.ackDeadlineMax)
+        if consumers.ackDeadlineDefault < least || consumers.ackDeadlineDefault > most {
+            throw .outOfRange(
+                key: "consumers.ack_deadline", expected: "from \(showDuration(least)) to \(showDuration(most))")
+        }
+        if consumers.idleClose <= .zero {
+            throw .outOfRange(key: "consumers.idle_close", expected: "more than 0ms")
+        }
+    }
+
+    /// With the limits that follow from others.
+    public var completed: Settings {
+        var settings = self
+        settings.http.bodyBytesMax = limits.requestBytesMax
+        settings.http.discardBytesMax = max(http.discardBytesMax, 2 * limits.requestBytesMax)
+        settings.consumers.pollWaitMax = limits.waitMax
+        settings.consumers.pollsWaitingPerConsumerMax = min(
+            consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)
+        return settings
+    }
+
+    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name.
+    private static let recordOverheadBytes = 300
 
     static func isLoopback(_ address: String) -> Bool {
         address == "::1" || address.hasPrefix("127.") && address.split(separator: ".").count == 4

@@ -53,7 +53,8 @@ final class CommitLoop: @unchecked Sendable {
             }
         }
         return shared.queue.withLock { queue in
-            let group = queue.takeGroup(bytesMax: settings.groupBytesMax, countMax: settings.sequencesPerEpoch)
+            let group = queue.takeGroup(
+                bytesMax: min(settings.groupBytesMax, settings.appendBytesMax), countMax: settings.sequencesPerEpoch)
             queue.inFlight = group
             queue.busySince = shared.clock.now()
             return group
@@ -242,20 +243,13 @@ final class CommitLoop: @unchecked Sendable {
             return queue.inFlight + queue.takeAll()
         }
         shared.log.error("no disk space, intake is closed", metadata: ["error": "\(error)"])
-        refuse(refused, .noSpace)
+        shared.refuse(refused, .noSpace)
         shared.keeper.spaceIsGone()
     }
 
     /// The file is condemned: nothing is retried, everybody waiting learns what is not known, the process exits.
     private func fail(_ error: JournalError) {
         shared.fail(error)
-    }
-
-    private func refuse(_ appends: [Append], _ failure: AppendFailure) {
-        for append in appends {
-            shared.metrics.countRefusal(failure)
-            append.completion(.failure(failure))
-        }
     }
 
     /// The orderly end: everything is synced and proven.

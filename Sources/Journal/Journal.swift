@@ -63,7 +63,7 @@ public final class Journal: Sendable {
         let lock: any File
         let created: Bool
         do throws(FileSystemError) {
-            try fileSystem.createDirectory(directory)
+            try fileSystem.createDurableDirectory(directory)
             lock = try fileSystem.open(directory + "/LOCK", .createOrOpen)
             guard try lock.tryLock() else { throw FileSystemError(call: "flock", path: directory, errno: 0) }
             created = try create(directory, lanes: lanes, on: fileSystem)

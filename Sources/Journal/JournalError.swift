@@ -21,13 +21,14 @@ public enum JournalError: Error, Sendable, CustomStringConvertible {
         case .io(let error): "\(error)"
         case .unreadable(let path, let reason): "\(path) cannot be read: \(reason)"
         case .laneCount(let inJournal, let asked):
-            "the journal was created with \(inJournal) lanes and spool.lanes is \(asked): drain it, then start in a new "
-                + "directory"
+            "the journal was created with \(inJournal) lanes and spool.lanes is \(asked): drain it, then start in a "
+                + "new directory"
         case .corruption(let ranges, let detail):
             "synced records are lost: LSN "
                 + ranges.map { "\($0.lowerBound) to \($0.upperBound.rawValue - 1)" }.joined(separator: ", ")
                 + (detail.isEmpty ? "" : " (\(detail))")
-                + "; restore the directory, or accept the loss with `postrider spool repair --quarantine`"
+                + "; nothing was changed: restore the directory. Accepting the loss (quarantine) comes with a later "
+                + "version"
         }
     }
 }

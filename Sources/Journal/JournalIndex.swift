@@ -1,3 +1,4 @@
+import Glibc
 import Primitives
 import Records
 
@@ -49,7 +50,10 @@ final class MetaStore: @unchecked Sendable {
         // Held over a disk write: only starts and the writer's epoch change come here, and readers of the history wait
         // a moment.
         try state.withLock { (meta) throws(FileSystemError) -> UInt32 in
-            let epoch = max(wallSeconds, max(seen, meta.epochs.last ?? 0) + 1)
+            let (above, overflow) = max(seen, meta.epochs.last ?? 0).addingReportingOverflow(1)
+            // Only a clock or a file name past February 2106 gets here.
+            if overflow { throw FileSystemError(call: "epoch", path: Meta.kind.name, errno: EOVERFLOW) }
+            let epoch = max(wallSeconds, above)
             var changed = meta
             changed.append(epoch: epoch)
             try file.write(changed.encoded())

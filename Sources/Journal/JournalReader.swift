@@ -59,6 +59,7 @@ public final class JournalReader: @unchecked Sendable {
     /// nil when the segment holds nothing more: the position then lies at its end.
     private func readDisk(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {
         let lost: Range<LSN>
+        var next: LSN?
         do throws(FileSystemError) {
             if walk?.header != segment.header {
                 walk = try SegmentWalk(
@@ -85,10 +86,17 @@ public final class JournalReader: @unchecked Sendable {
                     walk?.jump(to: skip.upperBound)
                     continue
                 }
+                let after = (walk?.offset ?? 0) + Int64(Format.alignment)
+                if let found = try walk?.findHeader(from: after) {
+                    next = found.header.first
+                    if found.header.first <= position {
+                        // Broken bytes on the way to the position: nobody needs what was in them.
+                        walk?.jump(to: found.offset)
+                        continue
+                    }
+                }
                 break
             }
-            let after = (walk?.offset ?? 0) + Int64(Format.alignment)
-            let next = try walk?.findHeader(from: after)?.header.first
             walk = nil
             let end = isActive ? shared.index.withLock { $0.durable } : segment.end
             lost = position..<max(position, min(next ?? end, end))

@@ -64,29 +64,30 @@ final class JournalShared: Sendable {
         queue.broadcast()
         guard first else { return }
         log.critical("journal failed", metadata: ["error": "\(error)"])
-        for append in written { append.completion(.failure(.failed(wasWritten: true))) }
-        for append in waiting { append.completion(.failure(.failed(wasWritten: false))) }
+        refuse(written, .failed(wasWritten: true))
+        refuse(waiting, .failed(wasWritten: false))
         hooks.failed(error)
     }
 
     /// Answers what waits on a sync that takes too long. Called by the watchdog's timer.
     func answerStalled() {
-        let (written, waiting) = queue.withLock { queue -> ([Append], [Append]) in
+        let stalled = queue.withLock { queue -> (written: [Append], waiting: [Append])? in
             guard let since = queue.busySince, clock.now() - since > settings.syncTimeout, queue.phase == .running
-            else { return ([], []) }
+            else { return nil }
             queue.phase = .stalled
             defer { queue.inFlight = [] }
             return (queue.inFlight, queue.takeAll())
         }
-        guard !written.isEmpty || !waiting.isEmpty else { return }
+        guard let (written, waiting) = stalled else { return }
         log.error("a sync hangs, intake is closed until it returns", metadata: ["waiting": "\(written.count)"])
-        for append in written {
-            metrics.countRefusal(.stalled(wasWritten: true))
-            append.completion(.failure(.stalled(wasWritten: true)))
-        }
-        for append in waiting {
-            metrics.countRefusal(.stalled(wasWritten: false))
-            append.completion(.failure(.stalled(wasWritten: false)))
+        refuse(written, .stalled(wasWritten: true))
+        refuse(waiting, .stalled(wasWritten: false))
+    }
+
+    func refuse(_ appends: [Append], _ failure: AppendFailure) {
+        for append in appends {
+            metrics.countRefusal(failure)
+            append.completion(.failure(failure))
         }
     }
 }

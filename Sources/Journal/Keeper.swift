@@ -51,7 +51,7 @@ final class Keeper: @unchecked Sendable {
     }
 
     func run() {
-        fillReserve()
+        if shared.queue.withLock({ $0.phase }) == .noSpace { emptyReserve() }
         while true {
             provideSpare()
             do throws(FileSystemError) {
@@ -84,7 +84,6 @@ final class Keeper: @unchecked Sendable {
         let (hasSpare, phase) = shared.queue.withLock { ($0.spare != nil, $0.phase) }
         guard phase == .noSpace || phase == .running && !hasSpare else { return }
         do throws(FileSystemError) {
-            if !reserveIsFull { try makeReserve() }
             if !hasSpare {
                 spares += 1
                 let spare = try SpareSegment.make(
@@ -92,6 +91,8 @@ final class Keeper: @unchecked Sendable {
                     settings: shared.settings)
                 shared.queue.withLock { $0.spare = spare }
             }
+            // Last, so that while there is no space the reserve stays with those it is for.
+            if !reserveIsFull { try makeReserve() }
             let reopened = shared.queue.withLock { queue in
                 guard queue.phase == .noSpace else { return false }
                 queue.phase = .running
@@ -138,34 +139,25 @@ final class Keeper: @unchecked Sendable {
 
     // MARK: - Reserve
 
-    private func fillReserve() {
-        do throws(FileSystemError) {
-            try makeReserve()
-        } catch {
-            shared.log.warning("the reserve could not be made", metadata: ["error": "\(error)"])
-        }
-    }
-
     private func makeReserve() throws(FileSystemError) {
-        let file: any File
-        if let reserve {
-            file = reserve
-        } else {
-            file = try shared.fileSystem.open(shared.directory + "/" + Self.reserveName, .createOrOpen)
-            reserve = file
-        }
-        try file.allocate(Int64(shared.settings.reserveBytes))
+        try reserveFile().allocate(Int64(shared.settings.reserveBytes))
         reserveIsFull = true
     }
 
     /// Gives its space to outcomes, dead letters and broker state.
     private func emptyReserve() {
-        guard let reserve, reserveIsFull else { return }
         do throws(FileSystemError) {
-            try reserve.truncate(0)
+            try reserveFile().truncate(0)
             reserveIsFull = false
         } catch {
             shared.log.error("the reserve could not be emptied", metadata: ["error": "\(error)"])
         }
+    }
+
+    private func reserveFile() throws(FileSystemError) -> any File {
+        if let reserve { return reserve }
+        let file = try shared.fileSystem.open(shared.directory + "/" + Self.reserveName, .createOrOpen)
+        reserve = file
+        return file
     }
 }

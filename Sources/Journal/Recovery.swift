@@ -126,6 +126,11 @@ struct Recovery {
     /// Finds the end of every segment, every gap, and the greatest proof.
     private mutating func walkAll() throws(FileSystemError) {
         report.proof = max(checkpoint.durable, segments.last?.base ?? .zero)
+        for (_, base) in headless where base >= segments.last?.base ?? .zero {
+            // A file has its final name only after its header was synced: this is no torn write, what it held is lost,
+            // and the name alone still proves what is below.
+            report.proof = max(report.proof, LSN(rawValue: base.rawValue + 1))
+        }
         if let first = segments.first, first.header.previousEnd > checkpoint.released {
             // Segments older than the oldest are gone although somebody needs them.
             gaps.append(Gap(range: checkpoint.released..<first.header.previousEnd, segment: 0, bytes: 0..<0))
@@ -143,6 +148,11 @@ struct Recovery {
             if segments[index].end < next.previousEnd {
                 let place = segments[index].usedBytes
                 gaps.append(Gap(range: segments[index].end..<next.previousEnd, segment: index, bytes: place..<place))
+            } else if next.previousBase == segments[index].base, next.previousChecksum != segments[index].lastChecksum {
+                // Every frame is good, but they are not the ones that were here when the next segment was made.
+                log.error("segment was replaced", metadata: ["path": "\(segments[index].path)"])
+                gaps.append(
+                    Gap(range: segments[index].base..<next.previousEnd, segment: index, bytes: 0..<0))
             }
         }
         report.end = segments.last?.end ?? checkpoint.released

@@ -119,9 +119,9 @@ struct SegmentWriter {
             file = spare
         } else {
             file = try fileSystem.open(path + ".new", .createOrTruncate)
-            try file.allocate(Int64(settings.segmentBytes))
         }
         do throws(FileSystemError) {
+            if spare == nil { try file.allocate(Int64(settings.segmentBytes)) }
             try file.writeAll(header.encoded(), at: 0)
             try file.syncData()
             try fileSystem.rename(file.path, to: path)

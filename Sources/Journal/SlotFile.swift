@@ -59,18 +59,26 @@ final class SlotFile {
         let file: any File
         var slots: [(sequence: UInt64, payload: ByteSlice)] = []
         var reasons: [String] = []
+        var newer: UInt32?
         do throws(FileSystemError) {
             file = try fileSystem.open(path, .readWrite)
             for slot in 0..<2 {
                 let bytes = try file.read(kind.slotBytes, at: Int64(slot * kind.slotBytes))
                 do throws(MalformedBytes) {
-                    slots.append(try decode(kind, bytes[...]))
+                    let decoded = try decode(kind, bytes[...])
+                    if decoded.version > Format.version { newer = decoded.version }
+                    slots.append((decoded.sequence, decoded.payload))
                 } catch {
                     reasons.append("slot \(slot): \(error.what)")
                 }
             }
         } catch {
             throw JournalError.io(error)
+        }
+        if let newer {
+            // Also when the other slot is of this version: going back by one write is a loss.
+            throw JournalError.unreadable(
+                path: path, reason: "it is of version \(newer), this program knows \(Format.version)")
         }
         guard let newest = slots.max(by: { $0.sequence < $1.sequence }) else {
             throw JournalError.unreadable(path: path, reason: reasons.joined(separator: "; "))
@@ -101,7 +109,7 @@ final class SlotFile {
 
     private static func decode(
         _ kind: Kind, _ bytes: ByteSlice
-    ) throws(MalformedBytes) -> (sequence: UInt64, payload: ByteSlice) {
+    ) throws(MalformedBytes) -> (version: UInt32, sequence: UInt64, payload: ByteSlice) {
         var reader = ByteReader(bytes)
         guard try reader.integer(UInt64.self) == kind.magic else { throw MalformedBytes("no \(kind.name) magic") }
         let version = try reader.integer(UInt32.self)
@@ -112,7 +120,6 @@ final class SlotFile {
         guard try reader.integer(UInt32.self) == Format.checksum(bytes[bytes.startIndex..<end], seed: 0) else {
             throw MalformedBytes("checksum")
         }
-        guard version == Format.version else { throw MalformedBytes("version \(version), this program knows 1") }
-        return (sequence, payload)
+        return (version, sequence, payload)
     }
 }

@@ -71,6 +71,15 @@ extension FileSystemError {
     public var isNotFound: Bool { errno == notFoundErrno }
 }
 
+extension FileSystem {
+    /// Creates the directory when missing, and makes its name durable.
+    public func createDurableDirectory(_ path: String) throws(FileSystemError) {
+        try createDirectory(path)
+        let parent = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        try syncDirectory(parent)
+    }
+}
+
 extension File {
     /// Writes all bytes, going on after short writes. On an error an unknown part was written.
     public func writeAll(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) {

@@ -135,6 +135,8 @@ public final class Spool: Sendable {
             },
             failed: failed)
         journal = try opened.start(timers: timers, hooks: hooks)
+        let used = journal.usedBytes
+        state.withLock { $0.usedBytes = max($0.usedBytes, used) }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.

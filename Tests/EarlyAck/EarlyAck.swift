@@ -18,7 +18,9 @@ struct Serve: ParsableCommand {
         settings.dataDirectory = dataDir
         do {
             try settings.listen(on: listen)
-            for assignment in assignments + ["spool.sync_interval=500ms"] { try settings.set(assignment) }
+            for assignment in assignments + ["spool.sync=interval", "spool.sync_interval=500ms"] {
+                try settings.set(assignment)
+            }
         } catch {
             throw ValidationError(error.description)
         }

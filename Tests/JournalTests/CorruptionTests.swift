@@ -37,7 +37,7 @@ import Testing
     @Test func tornTail_EndsTheLog_WhenTheLastFrameIsBroken() throws {
         let disk = try killedJournal(5)
         let at = try place(of: 4, in: disk)
-        disk.overwrite(try segment(disk)) { $0[at] ^= 1 }
+        disk.overwrite(try segment(disk)) { $0[at - 20] ^= 1 }
         let next = try JournalHarness(disk)
         #expect(try next.texts() == (0..<4).map { "record \($0)" })
         #expect(next.report.tornBytes > 0)
@@ -53,7 +53,8 @@ import Testing
         for record in 0..<4 {
             let disk = try killedJournal(6)
             let at = try place(of: record, in: disk)
-            disk.overwrite(try segment(disk)) { $0[at] ^= 1 }
+            // In the frame's header: a start does not read bodies that CHECKPOINT calls verified.
+            disk.overwrite(try segment(disk)) { $0[at - 20] ^= 1 }
             let before = disk.paths
             #expect {
                 _ = try JournalHarness(disk)
@@ -135,8 +136,8 @@ import Testing
     @Test func recoveredTail_IsCopied_WhenItsOldPlaceCannotBeSynced() throws {
         for kept in [1, 3] {
             let disk = try killedJournal(3)
-            // Recovery's calls: the tail's write comes first; 0 and 2 are the write and the sync.
-            for call in [0, 2] {
+            // The calls: the parent directory's sync, then the tail's write (1), its cut, its sync (3).
+            for call in [1, 3] {
                 let copy = disk.killed()
                 copy.inject(.error(EIO), atCall: call)
                 let next = try JournalHarness(copy)
@@ -165,6 +166,38 @@ import Testing
         disk.overwrite(JournalHarness.directory + "/META") { bytes in
             bytes[30] ^= 1
             bytes[Meta.kind.slotBytes + 30] ^= 1
+        }
+        #expect(throws: JournalError.self) { _ = try JournalHarness(disk) }
+    }
+
+    @Test func corruption_IsRefused_WhenTheHeaderOfTheNewestSegmentIsBroken() throws {
+        let disk = try killedJournal(2)
+        disk.overwrite(try segment(disk)) { $0[20] ^= 1 }
+        #expect(throws: JournalError.self) { _ = try JournalHarness(disk) }
+        #expect(!disk.paths.contains { $0.hasSuffix(".broken") })
+    }
+
+    @Test func reader_PassesBrokenBytesThatNobodyNeeds() throws {
+        var settings = JournalHarness.settings
+        settings.tailBytesMax = 1
+        let disk = FakeFileSystem()
+        let harness = try JournalHarness(disk, settings: settings)
+        for record in 0..<6 { #expect(harness.append(["record \(record)"]).value != nil) }
+        let third = try harness.read()[3].lsn
+        let at = try place(of: 1, in: disk)
+        disk.overwrite(try segment(disk)) { $0[at - 44] ^= 1 }  // the header of the second frame
+        #expect(try harness.read(from: third).map(\.text) == (3..<6).map { "record \($0)" })
+        harness.close()
+    }
+
+    @Test func open_IsRefused_WhenASlotIsOfANewerVersion() throws {
+        let disk = FakeFileSystem()
+        try JournalHarness(disk).close()
+        disk.overwrite(JournalHarness.directory + "/CHECKPOINT") { bytes in
+            // The older of the two slots, rewritten as a later program would.
+            let length = Int(bytes.littleEndian(at: 12, as: UInt32.self))
+            bytes.storeLittleEndian(UInt32(2), at: 8)
+            bytes.storeLittleEndian(Format.checksum(bytes[0..<24 + length], seed: 0), at: 24 + length)
         }
         #expect(throws: JournalError.self) { _ = try JournalHarness(disk) }
     }

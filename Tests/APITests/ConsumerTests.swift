@@ -1,0 +1,162 @@
+import GatewayTestSupport
+import JSON
+import Primitives
+import Testing
+
+/// `/v1/consumers`: define, list, describe, forget, seek.
+@Suite final class ConsumerTests: GatewayTest {
+    private func fill(_ topic: String, _ count: Int, partition: Int = 0) throws {
+        for number in 0..<count {
+            let receipt = try client.produce(topic, "\(number)", partition: partition)
+            if number == count - 1 { _ = try client.settled(receipt) }
+        }
+    }
+
+    @Test func define_CreatesUpdatesAndRefusesOtherTopics() throws {
+        try fill("orders", 1)
+        try fill("payments", 1)
+        let body = #"{"topics":["orders"],"from":"earliest","mode":"ordered","ack_deadline_ms":5000,"max_in_flight":7}"#
+        let created = try client.putJSON("/v1/consumers/c", body)
+        #expect(created.status == 201)
+        #expect(created.header("Cache-Control") == "no-store")
+        #expect(
+            created.text
+                == #"{"name":"c","topics":["orders"],"from":"earliest","mode":"ordered","ack_deadline_ms":5000,"#
+                + #""max_in_flight":7}"#)
+        #expect(try client.putJSON("/v1/consumers/c", body).status == 200)
+        let other = #"{"topics":["payments"]}"#
+        expectProblem(try client.putJSON("/v1/consumers/c", other), 409, "consumer_conflict", retryable: false)
+        #expect(try client.putJSON("/v1/consumers/c?replace=true", other).status == 200)
+        let description = try client.request("GET", "/v1/consumers/c").json()
+        #expect(description["topics"]?.strings == ["payments"])
+        #expect(description["partitions"]?.list.count == 4)
+    }
+
+    @Test func define_RefusalsNameTheField() throws {
+        try fill("orders", 1)
+        let cases: [(body: String, status: Int, code: String, word: String)] = [
+            ("{", 400, "malformed_json", ""), ("[]", 400, "invalid_body", "body"),
+            ("{}", 400, "invalid_parameter", "topics"), (#"{"topics":"orders"}"#, 400, "invalid_parameter", "topics"),
+            (#"{"topics":[]}"#, 400, "invalid_field", "topics"),
+            (#"{"topics":["a b"]}"#, 400, "invalid_topic", "topics"),
+            (#"{"topics":["orders","orders"]}"#, 400, "invalid_field", "topics"),
+            (#"{"topics":["orders"],"bogus":1}"#, 400, "unknown_field", "bogus"),
+            (#"{"topics":["orders"],"mode":"round"}"#, 400, "invalid_parameter", "mode"),
+            (#"{"topics":["orders"],"mode":"shared"}"#, 400, "invalid_field", "mode"),
+            (#"{"topics":["orders"],"from":"yesterday"}"#, 400, "invalid_parameter", "from"),
+            (#"{"topics":["orders"],"from":7}"#, 400, "invalid_parameter", "from"),
+            (#"{"topics":["orders"],"ack_deadline_ms":999}"#, 400, "invalid_field", "ack_deadline_ms"),
+            (#"{"topics":["orders"],"ack_deadline_ms":1.5}"#, 400, "invalid_parameter", "ack_deadline_ms"),
+            (#"{"topics":["orders"],"max_in_flight":0}"#, 400, "invalid_parameter", "max_in_flight"),
+            (#"{"topics":["orders"],"max_in_flight":100001}"#, 400, "invalid_field", "max_in_flight"),
+            (#"{"topics":["orders"],"max_deliveries":3}"#, 400, "invalid_field", "max_deliveries"),
+            (#"{"topics":["none"]}"#, 404, "unknown_topic", "none"),
+        ]
+        for (body, status, code, word) in cases {
+            let answer = try client.putJSON("/v1/consumers/c", body)
+            expectProblem(answer, status, code, retryable: false, "\(body)")
+            #expect(try answer.json()["detail"]?.string?.contains(word) == true, "\(body)")
+        }
+        let good = #"{"topics":["orders"]}"#
+        expectProblem(try client.putJSON("/v1/consumers/a%20b", good), 400, "invalid_consumer")
+        expectProblem(try client.putJSON("/v1/consumers/c?replace=maybe", good), 400, "invalid_parameter")
+        expectProblem(try client.putJSON("/v1/consumers/c?bogus", good), 400, "unknown_parameter")
+        expectProblem(try client.request("GET", "/v1/consumers/c"), 404, "unknown_consumer", retryable: false)
+    }
+
+    @Test func from_DecidesWhereANewConsumerBegins() throws {
+        let old =
+            #"{"records":[{"value":0,"partition":0,"timestamp":"2020-01-01T00:00:00Z"},"#
+            + #"{"value":1,"partition":0,"timestamp":"2021-01-01T00:00:00Z"}]}"#
+        let answer = try batch("orders", old)
+        _ = try client.settled(try #require(try answer.json()["receipts"]?[1]?.string))
+        for (name, from, committed) in [
+            ("e", "earliest", 0), ("l", "latest", 2), ("t", "2020-06-01T00:00:00+02:00", 1),
+        ] {
+            let body = #"{"topics":["orders"],"from":"\#(from)"}"#
+            #expect(try client.putJSON("/v1/consumers/\(name)", body).status == 201)
+            let partition = try client.request("GET", "/v1/consumers/\(name)").json()["partitions"]?[0]
+            #expect(partition?["committed"]?.int64 == Int64(committed), "\(from)")
+            #expect(partition?["end"]?.int64 == 2)
+            #expect(partition?["lag"]?.int64 == Int64(2 - committed))
+        }
+    }
+
+    @Test func list_Pages_AndDeleteForgets() throws {
+        try fill("orders", 1)
+        for name in ["b", "a", "c"] { _ = try client.putJSON("/v1/consumers/\(name)", #"{"topics":["orders"]}"#) }
+        let first = try client.request("GET", "/v1/consumers?limit=2")
+        #expect(first.text == #"{"consumers":[{"name":"a"},{"name":"b"}],"next":"b"}"#)
+        #expect(first.header("Cache-Control") == "no-store")
+        #expect(try client.request("GET", "/v1/consumers?page_token=b").text == #"{"consumers":[{"name":"c"}]}"#)
+        let deleted = try client.request("DELETE", "/v1/consumers/b")
+        #expect(deleted.status == 204)
+        #expect(deleted.body.isEmpty)
+        expectProblem(try client.request("DELETE", "/v1/consumers/b"), 404, "unknown_consumer")
+        expectProblem(try client.request("POST", "/v1/consumers/b/poll"), 404, "unknown_consumer")
+        #expect(try client.request("GET", "/v1/consumers").text == #"{"consumers":[{"name":"a"},{"name":"c"}]}"#)
+    }
+
+    @Test func deletion_AnswersThePollsThatWait() throws {
+        try fill("orders", 1)
+        _ = try client.read(1, as: "c", from: "orders")
+        let poller = try local.client()
+        try poller.send("POST", "/v1/consumers/c/poll?wait=30")
+        #expect(try eventually { try client.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
+        #expect(try client.request("DELETE", "/v1/consumers/c").status == 204)
+        expectProblem(try poller.answer(within: .seconds(5)), 404, "unknown_consumer", retryable: false)
+        // Not a trace: defined anew it begins at the beginning.
+        #expect(try client.read(1, as: "c", from: "orders").count == 1)
+    }
+
+    @Test func replacement_AnswersThePollsThatWait() throws {
+        try fill("orders", 1)
+        try fill("payments", 1)
+        _ = try client.read(1, as: "c", from: "orders")
+        let poller = try local.client()
+        try poller.send("POST", "/v1/consumers/c/poll?wait=30")
+        #expect(try eventually { try client.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
+        #expect(try client.putJSON("/v1/consumers/c?replace=true", #"{"topics":["payments"]}"#).status == 200)
+        expectProblem(try poller.answer(within: .seconds(5)), 503, "stopping", retryable: true)
+    }
+
+    @Test func seek_MovesTheCommittedOffset() throws {
+        try fill("orders", 3)
+        _ = try client.read(3, as: "c", from: "orders")
+        let back = try client.postJSON(
+            "/v1/consumers/c/seek", #"{"offsets":[{"topic":"orders","partition":0,"offset":1}]}"#)
+        #expect(back.text == #"{"committed":[{"topic":"orders","partition":0,"offset":1}]}"#)
+        #expect(back.header("Cache-Control") == "no-store")
+        #expect(try client.read(2, as: "c", from: "orders").map { $0["offset"]?.int64 } == [1, 2])
+        let first = try client.postJSON("/v1/consumers/c/seek", #"{"to":"earliest"}"#).json()
+        #expect(first["committed"]?.list.map { $0["offset"]?.int64 } == [0, 0, 0, 0])
+        let last = try client.postJSON("/v1/consumers/c/seek", #"{"to":"latest"}"#).json()
+        #expect(last["committed"]?[0]?["offset"]?.int64 == 3)
+        let time = try client.postJSON("/v1/consumers/c/seek", #"{"to":"2020-01-01T00:00:00Z"}"#).json()
+        #expect(time["committed"]?[0]?["offset"]?.int64 == 0)
+    }
+
+    @Test func seek_RefusalsNameTheReason() throws {
+        try fill("orders", 1)
+        _ = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"]}"#)
+        let cases: [(body: String, code: String)] = [
+            ("{}", "invalid_body"), (#"{"to":"earliest","offsets":[]}"#, "invalid_body"),
+            (#"{"to":"soon"}"#, "invalid_parameter"), (#"{"offsets":[]}"#, "invalid_field"),
+            (#"{"offsets":[7]}"#, "invalid_parameter"), (#"{"offsets":{}}"#, "invalid_parameter"),
+            (#"{"offsets":[{"topic":"orders","partition":0,"offset":-1}]}"#, "invalid_parameter"),
+            (#"{"offsets":[{"topic":"orders","partition":9,"offset":0}]}"#, "invalid_field"),
+            (#"{"offsets":[{"topic":"other","partition":0,"offset":0}]}"#, "invalid_field"),
+            (
+                #"{"offsets":[{"topic":"orders","partition":0,"offset":0},"#
+                    + #"{"topic":"orders","partition":0,"offset":1}]}"#, "invalid_parameter"
+            ),
+            (#"{"bogus":1}"#, "unknown_field"),
+        ]
+        for (body, code) in cases {
+            expectProblem(
+                try client.postJSON("/v1/consumers/c/seek", body), 400, code, retryable: false, "\(body)")
+        }
+        expectProblem(
+            try client.postJSON("/v1/consumers/none/seek", #"{"to":"latest"}"#), 404, "unknown_consumer")
+    }
+}

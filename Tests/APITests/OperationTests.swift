@@ -1,0 +1,76 @@
+import Gateway
+import GatewayTestSupport
+import JSON
+import Testing
+
+/// Health, index, and what every answer has in common.
+@Suite final class OperationTests: GatewayTest {
+    @Test func healthAndIndex_Answer() throws {
+        let health = try client.request("GET", "/healthz")
+        #expect(health.text == #"{"status":"alive"}"#)
+        #expect(health.header("Cache-Control") == "no-store")
+        let ready = try client.request("GET", "/readyz")
+        #expect(ready.status == 200)
+        #expect(try ready.json()["ready"]?.bool == true)
+        let index = try client.request("GET", "/").json()
+        #expect(index["name"]?.string == "postrider")
+        #expect(index["version"]?.string == Gateway.version)
+        // What the index names is there.
+        for path in index["paths"]?.strings ?? [] {
+            #expect(try client.request("GET", path).status == 200, "\(path)")
+        }
+        #expect((index["paths"]?.list.count ?? 0) >= 5)
+        expectProblem(try client.request("GET", "/readyz?require=bogus"), 400, "invalid_parameter")
+        expectProblem(try client.request("GET", "/readyz?bogus=forwarding"), 400, "unknown_parameter")
+    }
+
+    @Test func readiness_RequiresForwarding_OnDemand() throws {
+        #expect(try eventually { try client.request("GET", "/readyz?require=forwarding").status == 200 })
+    }
+
+    @Test func everyAnswer_NamesGatewayAndRequest() throws {
+        var ids: Set<String> = []
+        var gateways: Set<String> = []
+        let calls = [
+            ("GET", "/"), ("GET", "/nowhere"), ("POST", "/v1/topics/t"), ("POST", "/v1/topics/t?bogus"),
+            ("DELETE", "/healthz"), ("GET", "/v1/consumers"), ("GET", "/metrics"),
+        ]
+        for (method, path) in calls {
+            let answer = try client.request(method, path, body: method == "POST" ? [1] : nil)
+            ids.insert(try #require(answer.header("Postrider-Request-Id"), "\(method) \(path)"))
+            gateways.insert(try #require(answer.header("Postrider-Gateway"), "\(method) \(path)"))
+        }
+        #expect(ids.count == calls.count)
+        #expect(gateways.count == 1)
+        #expect(gateways.first?.utf8.count == 8)
+    }
+
+    @Test func head_AnswersAsGetWithoutABody() throws {
+        for path in ["/healthz", "/", "/v1/topics", "/v1/consumers", "/nowhere"] {
+            let (get, head) = (try client.request("GET", path), try client.request("HEAD", path))
+            #expect(head.status == get.status)
+            #expect(head.body.isEmpty)
+            #expect(head.header("Content-Length") == get.header("Content-Length"))
+            #expect(head.header("Content-Type") == get.header("Content-Type"))
+        }
+    }
+
+    @Test func otherMethods_GetThoseThatAreAllowed() throws {
+        let cases = [
+            ("PUT", "/v1/topics/t", "GET, HEAD, POST"), ("GET", "/v1/topics/t/records", "POST"),
+            ("POST", "/v1/topics", "GET, HEAD"), ("POST", "/v1/consumers/c", "DELETE, GET, HEAD, PUT"),
+            ("GET", "/v1/consumers/c/poll", "POST"), ("GET", "/v1/consumers/c/acks", "POST"),
+            ("DELETE", "/v1/consumers/c/seek", "POST"), ("POST", "/healthz", "GET, HEAD"),
+            ("PATCH", "/readyz", "GET, HEAD"), ("POST", "/v1/receipts/r", "GET, HEAD"), ("PUT", "/", "GET, HEAD"),
+        ]
+        for (method, path, allow) in cases {
+            let answer = try client.request(method, path)
+            expectProblem(answer, 405, "method_not_allowed", retryable: false, "\(method) \(path)")
+            #expect(answer.header("Allow") == allow, "\(method) \(path)")
+        }
+        for path in ["/v1", "/v1/topics/", "/v1/topics/a/b", "/v2/topics", "/healthz/"] {
+            expectProblem(try client.request("GET", path), 404, "not_found", retryable: false, "\(path)")
+        }
+        expectProblem(try client.request("GET", "/v1/topics/a%2Fb"), 400, "malformed_path")
+    }
+}

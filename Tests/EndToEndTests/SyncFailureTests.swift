@@ -1,0 +1,62 @@
+import Gateway
+import GatewayTestSupport
+import Glibc
+import JSON
+import Primitives
+import TestSupport
+import Testing
+
+/// The process's own end after a failed sync; in a child of this test, because the fault needs a fake file system.
+@Suite struct SyncFailureTests {
+    @Test func failedSync_EndsTheProcess_WithItsOwnCode() async {
+        await #expect(processExitsWith: .exitCode(20)) { try serveUntilASyncFails() }
+    }
+}
+
+/// Never returns: the process ends.
+private func serveUntilASyncFails() throws {
+    let directory = try TemporaryDirectory()
+    let disk = FakeFileSystem()
+    var settings = Settings.small
+    settings.dataDirectory = directory.path
+    let port = try unusedPort()
+    try settings.listen(on: "127.0.0.1:\(port)")
+    let client = WorkerThread(name: "client") {
+        do {
+            let isServing = eventually {
+                do {
+                    return try HTTPClient(port: port).request("GET", "/readyz").status == 200
+                } catch {
+                    return false
+                }
+            }
+            disk.failSyncs(EIO)
+            let answer = try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1])
+            // The answer gets out before the process goes.
+            if isServing, try answer.json()["outcome"]?.string == "unknown" { return }
+        } catch {
+            ServeProcess.complain("\(error)")
+        }
+        _exit(99)
+    }
+    defer { client.join() }
+    ServeProcess.run(settings, fileSystem: disk)
+}
+
+/// Of the loopback address, free a moment ago.
+private func unusedPort() throws -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw HTTPClient.Failure("socket: errno \(errno)") }
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let result = withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+            bind(descriptor, address, length) == 0 ? getsockname(descriptor, address, &length) : -1
+        }
+    }
+    guard result == 0 else { throw HTTPClient.Failure("bind: errno \(errno)") }
+    return UInt16(bigEndian: address.sin_port)
+}

@@ -1,0 +1,158 @@
+import API
+import Consumers
+import Gateway
+import HTTPServer
+import Testing
+
+/// Every setting by its name: what `--set` accepts, refuses and shows.
+@Suite struct SettingsTests {
+    /// What every key shows, for comparing whole settings.
+    private func shown(_ settings: Settings) -> [String: String] {
+        Dictionary(uniqueKeysWithValues: Settings.keys.map { ($0.name, $0.show(settings)) })
+    }
+
+    @Test func keys_AreNamedOnce_AndSayWhatTheyMean() {
+        #expect(Set(Settings.keys.map(\.name)).count == Settings.keys.count)
+        #expect(Settings.keys.allSatisfy { !$0.help.isEmpty && $0.name.contains(".") })
+    }
+
+    @Test(arguments: Settings.keys.map(\.name))
+    func value_IsAcceptedAsItIsShown_AndChangesNothing(name: String) throws {
+        var settings = Settings()
+        let before = shown(settings)
+        let text = try #require(before[name])
+        try settings.set("\(name)=\(text)")
+        #expect(shown(settings) == before)
+        try settings.check()
+    }
+
+    @Test(arguments: Settings.keys.map(\.name))
+    func wrongValue_IsRefused_WithTheKeysName(name: String) throws {
+        for value in ["", "-1", "bogus", "1 ", "99999999999999999999", "9223372036854775807TiB", "-5s", "1.5"] {
+            var settings = Settings()
+            let before = shown(settings)
+            let error = #expect(throws: SettingsError.self) { try settings.set("\(name)=\(value)") }
+            #expect(error?.description.hasPrefix("\(name): ") == true, "\(value)")
+            #expect(shown(settings) == before)
+        }
+    }
+
+    @Test func values_AreTakenOver() throws {
+        let cases = [
+            ("http.threads", "3", "3"), ("http.idle_timeout", "90s", "90s"), ("http.idle_timeout", "1500ms", "1500ms"),
+            ("http.idle_timeout", "2m", "120s"), ("http.idle_timeout", "1h", "3600s"),
+            ("spool.bytes_max", "1TiB", "1099511627776"), ("spool.segment_bytes", "128MiB", "134217728"),
+            ("limits.record_bytes_max", "64KiB", "65536"), ("spool.sync", "interval", "interval"),
+            ("broker.embedded.partitions_default", "7", "7"), ("broker.embedded.create_topics", "false", "false"),
+            ("broker.embedded.retention_ms", "none", "none"), ("broker.embedded.retention_bytes", "1GiB", "1073741824"),
+            ("log.level", "debug", "debug"), ("log.format", "json", "json"), ("log.format", "auto", "auto"),
+        ]
+        for (name, value, shown) in cases {
+            var settings = Settings()
+            try settings.set("\(name)=\(value)")
+            #expect(Settings.keys.first { $0.name == name }?.show(settings) == shown, "\(name)=\(value)")
+        }
+    }
+
+    @Test func syncInterval_NeverWeakensThePolicyByItself() throws {
+        var settings = Settings()
+        try settings.set("spool.sync_interval=250ms")
+        #expect(shown(settings)["spool.sync"] == "always")
+        try settings.set("spool.sync=interval")
+        #expect(shown(settings)["spool.sync_interval"] == "250ms")
+        try settings.set("spool.sync_interval=50ms")
+        #expect(shown(settings)["spool.sync"] == "interval")
+        #expect(shown(settings)["spool.sync_interval"] == "50ms")
+        try settings.set("spool.sync=always")
+        #expect(shown(settings)["spool.sync"] == "always")
+        #expect(shown(settings)["spool.sync_interval"] == "50ms")
+    }
+
+    @Test(arguments: [
+        ("spool.snyc", "spool.sync"), ("limit.record_bytes_max", "limits.record_bytes_max"),
+        ("http.thread", "http.threads"), ("", "log.level"), ("LOG.LEVEL", "log.level"),
+    ])
+    func unknownKey_NamesTheNearest(name: String, nearest: String) {
+        var settings = Settings()
+        let error = #expect(throws: SettingsError.self) { try settings.set("\(name)=1") }
+        if !name.isEmpty, name != "LOG.LEVEL" { #expect(error == .unknownKey(name, nearest: nearest)) }
+        #expect(error?.description.contains("did you mean") == true)
+    }
+
+    @Test func assignment_WithoutAnEqualsSign_IsRefused() {
+        var settings = Settings()
+        #expect(throws: SettingsError.noValue("spool.sync")) { try settings.set("spool.sync") }
+    }
+
+    /// What each of these breaks is known only when everything is set.
+    @Test(arguments: [
+        (["spool.bytes_max=1MiB"], "spool.bytes_max"),
+        (["spool.segment_bytes=1TiB"], "spool.bytes_max"),
+        (["limits.request_bytes_max=64MiB"], "limits.request_bytes_max"),
+        (["spool.segment_bytes=4096"], "limits.request_bytes_max"),
+        (["limits.request_bytes_max=1KiB"], "limits.record_bytes_max"),
+        (["limits.record_bytes_max=17MiB"], "limits.record_bytes_max"),
+        (["limits.wait_max=5m"], "http.request_timeout"),
+        (["http.request_timeout=1s"], "http.request_timeout"),
+        (["http.body_memory_max=1MiB"], "http.body_memory_max"),
+        (["http.header_bytes_max=100"], "http.header_bytes_max"),
+        (["http.connections_max=16", "http.threads=17"], "http.connections_max"),
+        (["http.idle_timeout=0ms"], "http.idle_timeout"),
+        (["http.header_timeout=999ms"], "http.header_timeout"),
+        (["consumers.ack_deadline=999ms"], "consumers.ack_deadline"),
+        (["consumers.ack_deadline=13h"], "consumers.ack_deadline"),
+        (["consumers.idle_close=0ms"], "consumers.idle_close"),
+        (["forwarder.retry_initial=3s"], "forwarder.retry_initial"),
+        (["forwarder.retry_initial=0ms"], "forwarder.retry_initial"),
+        (["spool.sync_timeout=0ms"], "spool.sync_timeout"),
+    ])
+    func contradiction_IsRefused_WithTheKeysName(assignments: [String], name: String) throws {
+        var settings = Settings()
+        for assignment in assignments { try settings.set(assignment) }
+        let error = #expect(throws: SettingsError.self) { try settings.check() }
+        #expect(error?.description.hasPrefix("\(name): ") == true, "\(error?.description ?? "")")
+    }
+
+    /// The extremes of each key by itself are either refused in words or give a gateway that can be built.
+    @Test func limitsOfOtherModules_FollowTheSettings() throws {
+        var settings = Settings()
+        try settings.set("consumers.polls_waiting_max=1")
+        try settings.set("limits.request_bytes_max=40MiB")
+        try settings.set("limits.wait_max=2m")
+        try settings.set("http.request_timeout=150s")
+        try settings.check()
+        let used = settings.completed
+        #expect(used.consumers.pollsWaitingPerConsumerMax == 1)
+        #expect(used.consumers.pollWaitMax == .seconds(120))
+        #expect(used.http.discardBytesMax >= used.limits.requestBytesMax)
+        #expect(used.http.bodyBytesMax == used.limits.requestBytesMax)
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1:8080", "127.0.0.1", UInt16(8080)), ("[::1]:0", "::1", 0), ("::1:9", "::1", 9),
+        ("127.0.0.1:65535", "127.0.0.1", 65535),
+    ])
+    func listen_IsRead(text: String, address: String, port: UInt16) throws {
+        var settings = Settings()
+        try settings.listen(on: text)
+        #expect(settings.http.address == address)
+        #expect(settings.http.port == port)
+        try settings.check()
+    }
+
+    @Test(arguments: ["8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http", ""])
+    func listen_IsRefused(text: String) {
+        var settings = Settings()
+        #expect(throws: SettingsError.self) { try settings.listen(on: text) }
+    }
+
+    @Test(arguments: ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "127.0.0.1.example:80", "localhost:80", ":80"])
+    func listeningBeyondLoopback_NeedsASpokenWord(text: String) throws {
+        var settings = Settings()
+        try settings.listen(on: text)
+        let error = #expect(throws: SettingsError.self) { try settings.check() }
+        #expect(error?.description.contains("--insecure-listen") == true)
+        settings.insecureListen = true
+        try settings.check()
+    }
+}
