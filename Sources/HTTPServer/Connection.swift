@@ -56,7 +56,7 @@ final class Connection: @unchecked Sendable {
             return (next, exchange.generation)
         }
         switch next {
-        case .send(let response): return send(response)
+        case .send(let response, let reservedBytes): return send(response, reservedBytes: reservedBytes)
         case .close: return postrider_mhd_no
         case .suspend:
             // The stop answers what it finds suspended after it has raised its flag; what is suspended later sees it.
@@ -67,9 +67,10 @@ final class Connection: @unchecked Sendable {
 
     /// The server's own answer, instead of a handler's.
     func refuse(_ problem: ServerProblem) -> MHD_Result {
-        exchange.withLock { $0.refuse() }
+        let response = core.response(to: problem)
+        exchange.withLock { $0.refuse(responseBytes: response.body.count) }
         requestNumber = core.nextRequestNumber()
-        return send(core.response(to: problem), closes: problem.mustClose)
+        return send(response, reservedBytes: 0, closes: problem.mustClose)
     }
 
     /// Writes the refusal to the socket past libmicrohttpd, which takes no response in the middle of a body, so that a
@@ -85,25 +86,26 @@ final class Connection: @unchecked Sendable {
         return RawResponse.bytes(core.response(to: problem), id: id, commonHeaders: core.settings.commonHeaders)
     }
 
-    private func send(_ response: HTTPResponse, closes: Bool = false) -> MHD_Result {
+    /// - Parameter reservedBytes: charged for this response; the exchange has the body's size noted already.
+    private func send(_ response: HTTPResponse, reservedBytes: Int, closes: Bool = false) -> MHD_Result {
         core.bodyMemory.release(upload.takeCharge())
-        var response = response
         let wanted = response.body.count
-        let reserved = exchange.withLock { exchange in
-            defer { exchange.reservedBytes = wanted }
-            return exchange.reservedBytes
-        }
-        if wanted <= reserved {
-            core.responseMemory.release(reserved - wanted)
+        let closes = closes || core.isDraining
+        if wanted <= reservedBytes {
+            core.responseMemory.release(reservedBytes - wanted)
         } else if wanted <= core.settings.unreservedResponseBytesMax {
-            core.responseMemory.chargeAlways(wanted - reserved)
-        } else if !core.responseMemory.charge(wanted - reserved) {
-            exchange.withLock { $0.reservedBytes = reserved }
+            core.responseMemory.chargeAlways(wanted - reservedBytes)
+        } else if !core.responseMemory.charge(wanted - reservedBytes) {
+            exchange.withLock { $0.reservedBytes = reservedBytes }
             let problem = ServerProblem(.overloaded, "no memory for the response", reachedHandler: true)
-            response = core.response(to: problem)
+            return queue(core.response(to: problem), closes: closes)
         }
+        return queue(response, closes: closes)
+    }
+
+    private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
-        guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes || core.isDraining) else {
+        guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
         }
         return prepared.queue(on: handle)

@@ -68,7 +68,10 @@ struct Exchange {
     mutating func dispatch() { phase = .handling }
 
     /// The server answers itself, on the event loop, before any handler.
-    mutating func refuse() { phase = .sending }
+    mutating func refuse(responseBytes: Int) {
+        phase = .sending
+        reservedBytes = responseBytes
+    }
 
     enum Answer {
         /// Answered already, or of an earlier request.
@@ -94,7 +97,8 @@ struct Exchange {
     }
 
     enum Next {
-        case send(HTTPResponse)
+        /// `reservedBytes` were set aside for it; from now the exchange holds as many as its body has.
+        case send(HTTPResponse, reservedBytes: Int)
         /// Suspend, before the lock is released.
         case suspend
         case close
@@ -105,7 +109,8 @@ struct Exchange {
         switch phase {
         case .answered(let response):
             phase = .sending
-            return .send(response)
+            defer { reservedBytes = response.body.count }
+            return .send(response, reservedBytes: reservedBytes)
         case .handling, .suspended:
             phase = .suspended
             return .suspend

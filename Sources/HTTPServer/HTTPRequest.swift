@@ -65,23 +65,53 @@ public struct HTTPRequest: Sendable {
         } ?? nil
     }
 
+    /// Shows every field to `body`, in order and without a copy: for whoever asks about more than one. Nothing is shown
+    /// once the request is answered.
+    ///
+    /// - Parameter body: runs with the request locked, so it must not use the request or its responder.
+    public func visitHeaders(_ body: (HeaderField) -> Void) {
+        withoutActuallyEscaping(body) { body in
+            _ = connection.reading(generation) { handle in
+                withUnsafePointer(to: HeaderVisitor(body: body)) { visitor in
+                    MHD_get_connection_values_n(
+                        handle, postrider_mhd_header_kind, HeaderVisitor.show,
+                        UnsafeMutableRawPointer(mutating: visitor))
+                }
+            }
+        }
+    }
+
+    /// (As a value of its own, a closure is wrapped once more for each call.)
+    private struct HeaderVisitor {
+        let body: (HeaderField) -> Void
+
+        static let show: MHD_KeyValueIteratorN = { context, _, name, nameBytes, value, valueBytes in
+            context?.assumingMemoryBound(to: HeaderVisitor.self).pointee.body(
+                HeaderField(
+                    name: UnsafeRawBufferPointer(start: name, count: nameBytes),
+                    value: UnsafeRawBufferPointer(start: value, count: valueBytes)))
+            return postrider_mhd_yes
+        }
+    }
+
     /// Every field of that name, in order: for headers that must come once.
     public func headers(named name: String) -> [String] {
         let wanted = name.lowercased()
-        return headers(withPrefix: wanted).compactMap {
-            $0.name.utf8.count == wanted.utf8.count ? String(decoding: $0.value, as: UTF8.self) : nil
-        }
+        var found: [String] = []
+        visitHeaders { if $0.lowercasedName == wanted { found.append($0.text) } }
+        return found
     }
 
     /// Fields whose name begins with `prefix` (without regard to case), in order, with names in lower case and values
     /// byte for byte.
     public func headers(withPrefix prefix: String) -> [(name: String, value: [UInt8])] {
         let prefix = prefix.lowercased()
-        return fields(postrider_mhd_header_kind).compactMap { name, value in
-            guard name.count >= prefix.utf8.count else { return nil }
-            let name = String(decoding: name, as: UTF8.self).lowercased()
-            return name.hasPrefix(prefix) ? (name, value ?? []) : nil
+        var found: [(name: String, value: [UInt8])] = []
+        visitHeaders { field in
+            let name = field.lowercasedName
+            if name.hasPrefix(prefix) { found.append((name, field.value)) }
         }
+        return found
     }
 
     // MARK: Query
@@ -102,7 +132,7 @@ public struct HTTPRequest: Sendable {
     /// All items in order, decoded strictly; `+` is a space, as in HTML forms.
     public func queryItems() throws(QueryError) -> [QueryItem] {
         var items: [QueryItem] = []
-        for (name, value) in fields(postrider_mhd_argument_kind) {
+        for (name, value) in arguments() {
             guard let name = name.withUnsafeBufferPointer(PercentDecoding.queryText) else { throw .malformed }
             guard let value else {
                 items.append(QueryItem(name: name, value: nil))
@@ -125,22 +155,23 @@ public struct HTTPRequest: Sendable {
         return found
     }
 
-    private func fields(_ kind: MHD_ValueKind) -> [(name: [UInt8], value: [UInt8]?)] {
-        var fields: [(name: [UInt8], value: [UInt8]?)] = []
+    /// Names and values of the query, not decoded.
+    private func arguments() -> [(name: [UInt8], value: [UInt8]?)] {
+        var arguments: [(name: [UInt8], value: [UInt8]?)] = []
         _ = connection.reading(generation) { handle in
-            withUnsafeMutablePointer(to: &fields) { fields in
+            withUnsafeMutablePointer(to: &arguments) { arguments in
                 _ = MHD_get_connection_values_n(
-                    handle, kind,
+                    handle, postrider_mhd_argument_kind,
                     { context, _, name, nameBytes, value, valueBytes in
                         let name = Array(UnsafeRawBufferPointer(start: name, count: nameBytes))
                         let value = value.map { Array(UnsafeRawBufferPointer(start: $0, count: valueBytes)) }
                         context?.assumingMemoryBound(to: [(name: [UInt8], value: [UInt8]?)].self).pointee
                             .append((name, value))
                         return postrider_mhd_yes
-                    }, fields)
+                    }, arguments)
             }
         }
-        return fields
+        return arguments
     }
 
     // MARK: Peer

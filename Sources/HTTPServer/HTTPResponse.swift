@@ -26,8 +26,8 @@ public struct HTTPHeader: Hashable, Sendable {
 
     /// A control character in a value could end the header and begin another: response splitting.
     static func needsCleaning(_ value: String) -> Bool {
-        for byte in value.utf8 where byte < 0x20 && byte != UInt8(ascii: "\t") || byte == 0x7F { return true }
-        return false
+        var value = value
+        return value.withUTF8 { $0.contains { $0 < 0x20 && $0 != UInt8(ascii: "\t") || $0 == 0x7F } }
     }
 
     /// Each control character becomes a space, as RFC 9110, section 5.5 lets a recipient do.

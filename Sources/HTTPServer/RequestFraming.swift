@@ -78,19 +78,19 @@ struct RequestFraming {
         }
         // The lengths first: most fields are told apart by them.
         switch name.count {
-        case 4 where Self.equals(name, "host"):
+        case 4 where HeaderField.equals(name, "host"):
             hosts += 1
             if hosts > 1 { fault = "more than one Host" }
-        case 6 where Self.equals(name, "expect"):
-            if Self.equals(value, "100-continue") { expectsContinue = true }
-        case 14 where Self.equals(name, "content-length"):
+        case 6 where HeaderField.equals(name, "expect"):
+            if HeaderField.equals(value, "100-continue") { expectsContinue = true }
+        case 14 where HeaderField.equals(name, "content-length"):
             contentLengths += 1
             guard contentLengths == 1 else { return fault = "more than one Content-Length" }
             guard let length = Self.decimal(value) else { return fault = "a Content-Length that is no number" }
             contentLength = length
-        case 17 where Self.equals(name, "transfer-encoding"):
+        case 17 where HeaderField.equals(name, "transfer-encoding"):
             transferEncodings += 1
-            guard transferEncodings == 1, Self.equals(value, "chunked") else {
+            guard transferEncodings == 1, HeaderField.equals(value, "chunked") else {
                 return fault = "a Transfer-Encoding other than chunked"
             }
             contentLength = nil
@@ -110,17 +110,5 @@ struct RequestFraming {
             number = sum
         }
         return number
-    }
-
-    /// ASCII, without regard to case. - Parameter lower: in lower case.
-    private static func equals(_ text: UnsafeRawBufferPointer, _ lower: StaticString) -> Bool {
-        guard text.count == lower.utf8CodeUnitCount else { return false }
-        let expected = UnsafeBufferPointer(start: lower.utf8Start, count: lower.utf8CodeUnitCount)
-        for index in 0..<text.count {
-            let byte = text[index]
-            let folded = byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
-            if folded != expected[index] { return false }
-        }
-        return true
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Finds the route of a request. Immutable; any thread may use it.
-public struct Router: Sendable {
+/// Finds the route of a request. Immutable; any thread may use it. (A class, so that no request copies the table.)
+public final class Router: Sendable {
     /// Segments of a path; longer ones match nothing.
     static let segmentsMax = 16
 

@@ -7,8 +7,9 @@ struct Upload {
         /// The next call is libmicrohttpd's first: headers only.
         case headers
         case collecting
-        /// The problem is answered when the body has been read.
-        case discarding(ServerProblem)
+        /// The problem is answered when the body has been read. (Indirect: the stage is looked at in every call, and
+        /// rarely is this one.)
+        indirect case discarding(ServerProblem)
         /// The problem is answered already; the rest is read so that the client sees it, then the connection closes.
         case refused
         /// The handler has it.
@@ -52,7 +53,8 @@ struct Upload {
             chargedBytes = wanted
             body.reserveCapacity(wanted)
         }
-        body.append(contentsOf: bytes)
+        // (From a raw buffer it would be copied byte by byte.)
+        body.append(contentsOf: bytes.bindMemory(to: UInt8.self))
         return nil
     }
 

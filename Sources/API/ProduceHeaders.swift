@@ -1,0 +1,82 @@
+import HTTPServer
+import Primitives
+import Records
+
+/// What the header fields of a produce call say. They are looked at once, in one pass without copies: every request
+/// that is accepted pays for it.
+struct ProduceHeaders {
+    /// `Postrider-Key`.
+    private(set) var key: ByteSlice?
+    /// Each `Postrider-Header-<name>`, in order.
+    private(set) var recordHeaders: [RecordHeader] = []
+    /// The first `Content-Type`; nil without one, and for a form's.
+    let contentType: [UInt8]?
+
+    /// - Throws: for a feature that is asked for and not there, and for a field of ours that is malformed or unknown.
+    init(_ request: HTTPRequest) throws(Problem) {
+        var found = Found()
+        request.visitHeaders { found.add($0) }
+        if found.hasContentEncoding {
+            throw Problem(
+                415, "content_encoding_unsupported", "The body must not be encoded", "send it without Content-Encoding")
+        }
+        if found.hasIdempotencyKey { try Self.refuseIdempotency("Idempotency-Key") }
+        contentType = found.contentType
+        for (name, value) in found.ours { try take(name, value) }
+    }
+
+    /// The fields that matter here, before any is judged: refusals come in an order of their own.
+    private struct Found {
+        var hasContentEncoding = false
+        var hasIdempotencyKey = false
+        var hasContentType = false
+        var contentType: [UInt8]?
+        /// Names in lower case.
+        var ours: [(name: String, value: [UInt8])] = []
+
+        mutating func add(_ field: HeaderField) {
+            if field.nameBegins(with: "postrider-") {
+                ours.append((field.lowercasedName, field.value))
+            } else if field.isNamed("content-type") {
+                if !hasContentType, !Self.isForm(field) { contentType = field.textBytes }
+                hasContentType = true
+            } else if field.isNamed("content-encoding") {
+                hasContentEncoding = true
+            } else if field.isNamed("idempotency-key") {
+                hasIdempotencyKey = true
+            }
+        }
+
+        /// What curl and browsers send when nobody said anything.
+        private static func isForm(_ contentType: HeaderField) -> Bool {
+            contentType.valueBegins(with: "application/x-www-form-urlencoded")
+                || contentType.valueBegins(with: "multipart/form-data")
+        }
+    }
+
+    private static let recordHeader = "postrider-header-"
+
+    private mutating func take(_ name: String, _ value: [UInt8]) throws(Problem) {
+        switch name {
+        case "postrider-key":
+            if key != nil { throw .invalid("Postrider-Key", "given more than once") }
+            key = value[...]
+        case "postrider-producer", "postrider-sequence": try Self.refuseIdempotency(name)
+        case _ where name.hasPrefix(Self.recordHeader):
+            let name = String(name.dropFirst(Self.recordHeader.utf8.count))
+            guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
+            recordHeaders.append(RecordHeader(name: name, value: value[...]))
+        // Of a response, sent back by a client or a proxy.
+        case "postrider-request-id", "postrider-gateway": return
+        // A misspelt one must not pass for the promise it asked for.
+        default: throw .invalid(name, "there is no such request header", code: "unknown_header")
+        }
+    }
+
+    /// A client that asks for a promise must not get a weaker one in silence.
+    private static func refuseIdempotency(_ header: String) throws(Problem) {
+        throw Problem(
+            501, "idempotency_unavailable", "This version has no idempotency",
+            "\(header) is not understood yet: a repeated request would be a second record")
+    }
+}
