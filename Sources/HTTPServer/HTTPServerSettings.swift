@@ -18,7 +18,8 @@ public struct HTTPServerSettings: Sendable {
     /// Connections that the kernel keeps until they are accepted (`listen(2)`; `net.core.somaxconn` bounds it too).
     public var listenBacklog: Int32 = 1024
     /// Memory of a connection for request line and headers, and for those of the response. A request that needs more
-    /// gets 431 or 414. libmicrohttpd zeroes it after each request, so more costs time too.
+    /// gets 431 or 414. libmicrohttpd zeroes it one and a half times for each request, so more costs time too. A
+    /// hundred short header fields need more than 8 KiB.
     public var connectionMemoryBytes = 16 << 10
     /// A connection on which nothing moves for so long is closed; whole seconds.
     public var idleTimeout = Duration.seconds(30)
