@@ -64,6 +64,14 @@ import Testing
         }
     }
 
+    @Test func contentType_IsTheFirst_WhenThereAreTwo() throws {
+        let (form, avro) = ("application/x-www-form-urlencoded", "application/avro")
+        let kept = try stored("avro-first", "", [("Content-Type", avro), ("Content-Type", form)])
+        #expect(kept["headers"]?.list.map { $0["value"]?.string } == [avro])
+        let dropped = try stored("form-first", "", [("Content-Type", form), ("Content-Type", avro)])
+        #expect(dropped["headers"]?.list.isEmpty ?? true)
+    }
+
     @Test func key_ComesFromOneOfThreePlaces() throws {
         let cases: [(topic: String, query: String, headers: [(String, String)], member: String, key: String?)] = [
             ("query", "?key=a%20b%2B", [], "key", "a b+"),

@@ -18,6 +18,9 @@ import Testing
                 #expect(try client.response().body == "\(round)")
                 thread.join()
                 #expect(held.request.header("X-One") == nil)
+                held.request.visitHeaders { field in
+                    Issue.record("shown after the answer: \(field.lowercasedName)")
+                }
                 #expect(!held.responder.isOpen)
             }
         }
