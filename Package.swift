@@ -96,7 +96,11 @@ let package = Package(
         tests("APITests", ["Gateway", "GatewayTestSupport", "JSON", "Primitives"]),
         tests(
             "EndToEndTests",
-            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Journal", "Spool", "Primitives", "TestSupport"]),
+            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
+        tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
+        tests(
+            "ForwarderTests",
+            ["Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "TestSupport", log]),
         tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),

@@ -38,19 +38,7 @@ struct ReceiptRoutes {
     /// Reads the disk.
     private static func answer(_ receipt: Receipt, _ api: API) -> HTTPResponse {
         do {
-            if let dead = try api.deadLetters.lookup(lsn: receipt.lsn), dead.state == .final {
-                return answer(receipt, "dead") { writer in
-                    writer.key("reason")
-                    writer.object { writer in
-                        writer.key("code")
-                        writer.string(dead.code)
-                        writer.key("detail")
-                        writer.string(dead.detail)
-                        writer.key("at")
-                        writer.string(rfc3339(milliseconds: dead.atMs))
-                    }
-                }
-            }
+            if let dead = try dead(receipt, api) { return dead }
             switch try api.spool.outcome(of: receipt.lsn) {
             case .accepted:
                 return answer(receipt, "accepted") { _ in }
@@ -63,6 +51,8 @@ struct ReceiptRoutes {
                     writer.string(rfc3339(milliseconds: delivery.timestampMs))
                 }
             case .expired:
+                // It may have died between the two looks.
+                if let dead = try dead(receipt, api) { return dead }
                 return Problem(
                     410, "receipt_expired", "This receipt's outcome is no longer kept",
                     "the record was settled long ago"
@@ -77,6 +67,22 @@ struct ReceiptRoutes {
                 503, "receipt_unreadable", "The outcome cannot be read now", "\(error)", retryable: true,
                 retryAfterSeconds: 5
             ).response
+        }
+    }
+
+    /// nil unless the record is among the dead letters for good.
+    private static func dead(_ receipt: Receipt, _ api: API) throws -> HTTPResponse? {
+        guard let dead = try api.deadLetters.lookup(lsn: receipt.lsn), dead.state == .final else { return nil }
+        return answer(receipt, "dead") { writer in
+            writer.key("reason")
+            writer.object { writer in
+                writer.key("code")
+                writer.string(dead.code)
+                writer.key("detail")
+                writer.string(dead.detail)
+                writer.key("at")
+                writer.string(rfc3339(milliseconds: dead.atMs))
+            }
         }
     }
 

@@ -139,7 +139,8 @@ extension ConsumerState {
             if token.epoch == epoch, let answer = answers[token.serial] {
                 for tp in answer.partitions.keys { take(tp, answer.serial, 0...Int64.max, &next, &touched) }
                 if answer.isWhole { outcomes = [.acknowledged] }
-            } else if isFinished(token) {
+            } else if let answer = finished(token) {
+                touched.formUnion(answer.partitions)
                 outcomes = [.acknowledged]
             }
         case .deliveries(let ids):
@@ -164,16 +165,20 @@ extension ConsumerState {
     private mutating func resolve(
         _ id: DeliveryID, through: Bool, _ next: inout CommitUnderWay, _ touched: inout Set<TopicPartition>
     ) -> AcknowledgementOutcome {
-        if isFinished(id.answer) { return .acknowledged }
         guard id.answer.epoch == epoch, topics.indices.contains(id.topicIndex) else { return .leaseLost }
         let tp = TopicPartition(topic: topics[id.topicIndex], partition: id.partition)
+        if let answer = finished(id.answer) {
+            guard answer.partitions.contains(tp) else { return .leaseLost }
+            touched.insert(tp)
+            return .acknowledged
+        }
         guard holds(id.answer.serial, tp, id.offset, attempt: id.attempt) else { return .leaseLost }
         take(tp, id.answer.serial, (through ? 0 : id.offset)...id.offset, &next, &touched)
         return .acknowledged
     }
 
-    private func isFinished(_ token: AnswerToken) -> Bool {
-        token.epoch == epoch && finished.contains(token.serial)
+    private func finished(_ token: AnswerToken) -> FinishedAnswer? {
+        token.epoch == epoch ? finished.first { $0.serial == token.serial } : nil
     }
 
     /// Whether the answer is open and handed out this record: still open, or acknowledged since.

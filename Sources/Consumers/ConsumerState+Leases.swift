@@ -101,7 +101,7 @@ extension ConsumerState {
         for partition in answer.partitions.keys { partitions[partition]?.releaseHolder() }
         forget(answer)
         guard remember, answer.isWhole else { return }
-        finished.append(serial)
+        finished.append(FinishedAnswer(serial: serial, partitions: Set(answer.partitions.keys)))
         if finished.count > settings.finishedAnswersMax { finished.removeFirst() }
     }
 }

@@ -58,8 +58,13 @@ struct ConsumerState: Sendable {
 
     var answers: [UInt64: OpenAnswer] = [:]
     var answerOfClient: [String: UInt64] = [:]
-    /// Oldest first.
-    var finished: [UInt64] = []
+    /// Answers whose every record is acknowledged, oldest first.
+    var finished: [FinishedAnswer] = []
+
+    struct FinishedAnswer {
+        var serial: UInt64
+        var partitions: Set<TopicPartition>
+    }
 
     var calls: [PendingCall] = []
     var nextCall: UInt64 = 1

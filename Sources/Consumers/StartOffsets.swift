@@ -1,21 +1,31 @@
 import Broker
 import Records
 
-/// Resolves where a new consumer begins, for every partition of its topics, one topic after the other.
+/// Resolves where a new consumer begins, for every partition of its topics, one topic after the other. A topic that
+/// producing to it would create is created: a consumer may be there before the first record, or before the hand-over of
+/// the first.
 enum StartOffsets {
     typealias Completion = @Sendable (Result<[TopicPartition: Int64], ConsumerError>) -> Void
 
     /// Completes on one of the broker's threads. - Parameter topics: bounded by `topicsPerConsumerMax`.
     static func resolve(
         _ topics: ArraySlice<TopicName>, from: StartPosition, admin: any TopicAdmin,
-        known: [TopicPartition: Int64] = [:], completion: @escaping Completion
+        known: [TopicPartition: Int64] = [:], wasCreated: Bool = false, completion: @escaping Completion
     ) {
         guard let topic = topics.first else { return completion(.success(known)) }
         admin.describe(topic) { result in
             let description: TopicDescription
             switch result {
             case .failure(let error): return completion(.failure(.unavailable(error)))
-            case .success(nil): return completion(.failure(.unknownTopic(topic)))
+            case .success(nil):
+                guard !wasCreated, case .creatable = admin.knowledge(of: topic) else {
+                    return completion(.failure(.unknownTopic(topic)))
+                }
+                return admin.create(topic, settings: TopicSettings()) { created in
+                    if case .failure(let error) = created { return completion(.failure(.unavailable(error))) }
+                    resolve(
+                        topics, from: from, admin: admin, known: known, wasCreated: true, completion: completion)
+                }
             case .success(let found?): description = found
             }
             var offsets = known

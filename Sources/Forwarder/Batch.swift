@@ -24,11 +24,15 @@ struct Batch {
         scanned = batch.scanned
     }
 
-    /// The first `count` are settled. - Returns: up to where the lane has nothing undelivered now.
-    mutating func settle(_ count: Int) -> LSN {
+    /// The lane has nothing undelivered below.
+    var undelivered: LSN { records.first?.lsn ?? scanned }
+
+    /// The first `count` are delivered or dead.
+    mutating func settle(_ count: Int) {
+        // Not a success: the tries stay as small as they are.
+        guard count > 0 else { return }
         records.removeFirst(count)
         if let limit { self.limit = limit * 2 < records.count ? limit * 2 : nil }
-        return records.first?.lsn ?? scanned
     }
 
     /// After a refusal of one record among `next`. - Returns: false when it already stood alone.
@@ -39,18 +43,12 @@ struct Batch {
         return true
     }
 
-    /// A re-opened sink said that everything up to `lsn` is there. - Returns: how many records that settles.
-    mutating func dropDelivered(through lsn: LSN) -> Int {
-        let count = records.prefix { $0.lsn <= lsn }.count
-        records.removeFirst(count)
-        return count
-    }
+    /// How many are at or under a checkpoint.
+    func count(through lsn: LSN) -> Int { records.prefix { $0.lsn <= lsn }.count }
 
-    /// Sets the first record's timestamp anew, when the gateway had set it. - Returns: whether it did.
+    /// Sets the first record's timestamp anew. - Returns: false when a client had set it, which stays.
     mutating func restampFirst(_ timestampMs: Int64) -> Bool {
-        guard var first = records.first, first.spooled.timestampIsGateways,
-            first.spooled.record.timestampMs != timestampMs
-        else { return false }
+        guard var first = records.first, first.spooled.timestampIsGateways else { return false }
         first.spooled.record.timestampMs = timestampMs
         records[records.startIndex] = first
         return true

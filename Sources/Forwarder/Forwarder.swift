@@ -1,5 +1,6 @@
 public import Broker
 public import DeadLetters
+public import Logging
 public import Primitives
 public import Spool
 
@@ -17,11 +18,12 @@ public final class Forwarder: Sendable {
     public init(
         spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
         settings: ForwarderSettings = ForwarderSettings(), clock: any TimeSource = SystemClock(),
-        nonce: UInt64 = .random(in: 1 ... .max), hooks: ForwarderHooks
+        nonce: UInt64 = .random(in: 1 ... .max), log: Logger = Logger(label: "postrider.forwarder"),
+        hooks: ForwarderHooks
     ) {
         let shared = ForwarderShared(
             spool: spool, sinks: sinks, outcomes: outcomes, deadLetters: deadLetters, settings: settings, clock: clock,
-            nonce: nonce, hooks: hooks)
+            nonce: nonce, log: log, hooks: hooks)
         self.shared = shared
         lanes = (0..<spool.settings.lanes).map { Lane(index: $0, shared: shared) }
     }
@@ -35,7 +37,6 @@ public final class Forwarder: Sendable {
     /// Lets every lane end the hand-over it is in, and joins the threads. A sink bounds how long that takes.
     public func stop() {
         shared.stop()
-        for lane in lanes { shared.spool.wake(lane: lane.index) }
         for thread in threads.withLock({ $0 }) { thread.join() }
     }
 
@@ -51,12 +52,20 @@ final class ForwarderShared: Sendable {
     let settings: ForwarderSettings
     let clock: any TimeSource
     let nonce: UInt64
+    let log: Logger
     let hooks: ForwarderHooks
-    private let stopping = Monitor(false)
+    private let end = Monitor(End())
+
+    /// Why lanes stop; a value behind the monitor.
+    private struct End {
+        var stopping = false
+        var closed: (code: String, detail: String)?
+    }
 
     init(
         spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
-        settings: ForwarderSettings, clock: any TimeSource, nonce: UInt64, hooks: ForwarderHooks
+        settings: ForwarderSettings, clock: any TimeSource, nonce: UInt64, log: Logger,
+        hooks: ForwarderHooks
     ) {
         self.spool = spool
         self.sinks = sinks
@@ -65,19 +74,35 @@ final class ForwarderShared: Sendable {
         self.settings = settings
         self.clock = clock
         self.nonce = nonce
+        self.log = log
         self.hooks = hooks
     }
 
-    var isStopping: Bool { stopping.withLock { $0 } }
+    var isStopping: Bool { end.withLock { $0.stopping } }
+
+    /// Why no lane forwards any more; nil while they do.
+    var closed: (code: String, detail: String)? { end.withLock { $0.closed } }
 
     func stop() {
-        stopping.withLock { $0 = true }
-        stopping.broadcast()
+        end.withLock { $0.stopping = true }
+        wakeLanes()
     }
 
-    /// Sleeps, unless the forwarder stops.
+    /// Nothing is forwarded until an operator has decided and the process starts again: what one lane found out, that
+    /// this is not the spool's only copy, concerns all of them.
+    func close(code: String, detail: String) {
+        end.withLock { $0.closed = $0.closed ?? (code, detail) }
+        wakeLanes()
+    }
+
+    private func wakeLanes() {
+        end.broadcast()
+        for lane in 0..<spool.settings.lanes { spool.wake(lane: lane) }
+    }
+
+    /// Sleeps, unless the forwarder ends.
     func pause(until deadline: MonotonicInstant) {
         guard SystemClock().now() < deadline else { return }
-        _ = stopping.wait(until: deadline) { $0 ? true : nil }
+        _ = end.wait(until: deadline) { $0.stopping || $0.closed != nil ? true : nil }
     }
 }

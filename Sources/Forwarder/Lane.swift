@@ -35,7 +35,7 @@ final class Lane: @unchecked Sendable {
             LaneStatus(
                 lane: index, state: .opening, delivered: shared.spool.delivered(lane: index), retries: 0,
                 lastError: nil, lastErrorDetail: nil))
-        var log = Logger(label: "postrider.forwarder")
+        var log = shared.log
         log[metadataKey: "lane"] = "\(index)"
         self.log = log
         metrics = LaneMetrics(lane: index)
@@ -51,18 +51,18 @@ final class Lane: @unchecked Sendable {
 
     /// - Returns: false when the lane can do nothing more.
     private func step() -> Bool {
+        if let closed = shared.closed {
+            halt(closed.code, closed.detail)
+            return false
+        }
         do throws(LaneFailure) {
             if sink == nil { try open() }
             if let condemned { try bury(condemned.lsn, condemned.error) }
             if batch.isEmpty {
                 shared.pause(until: nextHandOver)
-                try fill()
+                if try !fill() { spool.waitForWork(lane: index, until: nil) }
             }
-            if batch.isEmpty {
-                spool.waitForWork(lane: index, until: nil)
-            } else {
-                try deliver()
-            }
+            if !batch.isEmpty { try deliver() }
             return true
         } catch {
             return recover(from: error)
@@ -95,18 +95,36 @@ final class Lane: @unchecked Sendable {
             }
             from = after
         }
+        try reconcile(from)
+        try handOver([], through: from)
+        wasClaimed = true
+        try dropDelivered(through: from)
+        // With a batch in hand only a delivery shows that the broker is well again.
+        if batch.isEmpty {
+            backoff.reset()
+            changed(.forwarding, delivered: from)
+        }
+    }
+
+    /// Decides the dead letters that a failure left pending, before anything of the lane is tried again.
+    private func reconcile(_ checkpoint: LSN) throws(LaneFailure) {
+        let dead: [LSN]
         do {
-            for lsn in try shared.deadLetters.reconcile(lane: index, recoveredCheckpoint: from) {
-                log.error("record is dead", metadata: ["lsn": "\(lsn)"])
-            }
+            dead = try shared.deadLetters.reconcile(lane: index, recoveredCheckpoint: checkpoint)
         } catch {
             throw .deadLetters("\(error)")
         }
-        try handOver([], through: from)
-        wasClaimed = true
-        if let lsn = condemned?.lsn, lsn <= from { condemned = nil }
-        if batch.dropDelivered(through: from) > 0 {
-            // The answer of that hand-over was lost; where its records are, the broker knows.
+        for lsn in dead {
+            log.error("record is dead", metadata: ["lsn": "\(lsn)"])
+            metrics.deadLetters.increment()
+        }
+        if let lsn = condemned?.lsn, lsn <= checkpoint { condemned = nil }
+    }
+
+    /// What the checkpoint passed and the spool does not know: the answer of that hand-over was lost.
+    private func dropDelivered(through checkpoint: LSN) throws(LaneFailure) {
+        if checkpoint > spool.delivered(lane: index) {
+            // Where the records are, the broker knows. First of all: until it has told, nothing moves.
             do throws(BrokerError) {
                 spool.remember(
                     try shared.outcomes.recentDeliveries(spool: spool.id, limit: spool.settings.outcomesKept))
@@ -114,11 +132,13 @@ final class Lane: @unchecked Sendable {
                 throw .broker(error)
             }
         }
-        spool.advance(lane: index, delivered: from, scanned: .zero, deliveries: [])
-        changed(.forwarding, delivered: from)
+        let count = batch.count(through: checkpoint)
+        batch.settle(count)
+        spool.advance(lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: count)
     }
 
-    private func fill() throws(LaneFailure) {
+    /// - Returns: false when the spool holds nothing more. What it found may all be at the broker already.
+    private func fill() throws(LaneFailure) -> Bool {
         let settings = shared.settings
         let found: LaneBatch
         do throws(SpoolReadError) {
@@ -129,11 +149,10 @@ final class Lane: @unchecked Sendable {
         }
         batch.fill(found)
         // Delivered by an earlier process, though its CHECKPOINT does not say so.
-        _ = batch.dropDelivered(through: spool.delivered(lane: index))
-        spool.report(lane: index, lagRecords: batch.records.count)
-        if batch.isEmpty {
-            spool.advance(lane: index, delivered: .zero, scanned: batch.scanned, deliveries: [])
-        }
+        let known = batch.count(through: spool.delivered(lane: index))
+        batch.settle(known)
+        spool.advance(lane: index, delivered: .zero, scanned: batch.undelivered, settled: known)
+        return known > 0 || !batch.isEmpty
     }
 
     private func deliver() throws(LaneFailure) {
@@ -141,9 +160,9 @@ final class Lane: @unchecked Sendable {
         guard let last = tried.last?.lsn else { return }
         nextHandOver = SystemClock().now() + shared.settings.handOverInterval
         let deliveries = try handOver(tried, through: last)
-        let scanned = batch.settle(tried.count)
-        spool.advance(lane: index, delivered: last, scanned: scanned, deliveries: deliveries)
-        spool.report(lane: index, lagRecords: batch.records.count)
+        batch.settle(tried.count)
+        spool.advance(
+            lane: index, delivered: last, scanned: batch.undelivered, settled: tried.count, deliveries: deliveries)
         metrics.records.increment(by: tried.count)
         metrics.handOvers.increment()
         backoff.reset()
@@ -157,7 +176,8 @@ final class Lane: @unchecked Sendable {
             return try sink.deliver(
                 records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: shared.nonce))
         } catch {
-            throw .broker(error)
+            // Without a record in it, no record was refused, whatever the sink says.
+            throw error.class == .recordFatal && !records.isEmpty ? .recordRefused(error) : .broker(error)
         }
     }
 
@@ -184,8 +204,9 @@ final class Lane: @unchecked Sendable {
             throw .deadLetters("\(error)")
         }
         condemned = nil
-        let scanned = batch.settle(1)
-        spool.advance(lane: index, delivered: lsn, scanned: scanned, deliveries: [])
+        batch.settle(1)
+        spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: 1)
+        backoff.reset()
         log.error(
             "record is dead",
             metadata: ["lsn": "\(lsn)", "topic": "\(record.spooled.topic)", "code": "\(error.code)"])
@@ -200,43 +221,52 @@ final class Lane: @unchecked Sendable {
         sink = nil
         switch failure {
         case .broker(let error):
-            return recover(fromBroker: error)
+            metrics.count(error)
+            guard error.class == .processFatal else {
+                pause(error.code, error.detail)
+                break
+            }
+            halt(error.code, error.detail)
+            shared.hooks.processFatal(error.code, error.detail)
+            return false
+        case .recordRefused(let error):
+            metrics.count(error)
+            isolate(error)
         case .deadLetters(let error):
             pause("dead_letters_unavailable", error)
+        case .spool(let error) where error.isTransient:
+            pause("spool_unreadable", "\(error)")
         case .spool(let error):
             // Nothing skips records by itself: the lane stays where it is until an operator has decided.
             halt("spool_corruption", "\(error)")
             return false
         case .historyUnknown(let epoch):
+            let code = "spool_history_unknown"
             let detail = "the broker's checkpoint is of epoch \(epoch), which this spool never had"
-            halt("spool_history_unknown", detail)
+            shared.close(code: code, detail: detail)
+            halt(code, detail)
             shared.hooks.historyUnknown(index, detail)
             return false
         case .ownedElsewhere:
-            halt("spool_owned_elsewhere", "another process forwards from a copy of this spool")
-            shared.hooks.processFatal("spool_owned_elsewhere", "another process forwards from a copy of this spool")
+            let code = "spool_owned_elsewhere"
+            let detail = "another process forwards from a copy of this spool"
+            shared.close(code: code, detail: detail)
+            halt(code, detail)
+            shared.hooks.processFatal(code, detail)
             return false
         }
         return true
     }
 
-    private func recover(fromBroker error: BrokerError) -> Bool {
-        metrics.count(error)
-        switch error.class {
-        case .recordFatal where batch.isEmpty:
+    /// One of the tried records was refused: fewer at once the next time, and the one that is refused alone dies.
+    private func isolate(_ error: BrokerError) {
+        if batch.narrow() { return }
+        if error.code == "invalid_timestamp", batch.restampFirst(shared.clock.wallMilliseconds()) {
+            // Not the record's fault: a clock is wrong, and that may take a while.
             pause(error.code, error.detail)
-        case .recordFatal:
-            if batch.narrow() { return true }
-            if error.code == "invalid_timestamp", batch.restampFirst(shared.clock.wallMilliseconds()) { return true }
-            if let lsn = batch.records.first?.lsn { condemned = (lsn, error) }
-        case .retriable, .sinkFatal, .fenced:
-            pause(error.code, error.detail)
-        case .processFatal:
-            halt(error.code, error.detail)
-            shared.hooks.processFatal(error.code, error.detail)
-            return false
+        } else if let lsn = batch.records.first?.lsn {
+            condemned = (lsn, error)
         }
-        return true
     }
 
     private func pause(_ code: String, _ detail: String) {
@@ -282,6 +312,8 @@ final class Lane: @unchecked Sendable {
 /// What stops a lane's step.
 private enum LaneFailure: Error {
     case broker(BrokerError)
+    /// Of at least one record that was tried.
+    case recordRefused(BrokerError)
     case deadLetters(String)
     case spool(SpoolReadError)
     case historyUnknown(epoch: UInt32)

@@ -2,7 +2,8 @@
 public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     /// Stopped in order.
     case stopped = 0
-    /// The settings, the port or the directory cannot be used; changing them helps.
+    /// The port or the directory cannot be used, or the directory contradicts the settings; changing them helps. What
+    /// is wrong on the command line itself ends with 64 (`EX_USAGE`) before anything is touched.
     case cannotStart = 1
     /// A write or sync of the spool failed: the next start recovers.
     case spoolFailed = 20

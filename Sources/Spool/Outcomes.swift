@@ -41,10 +41,11 @@ struct RecentOutcomes {
     /// - Parameter run: sorted by LSN.
     mutating func add(_ run: [Delivery]) {
         guard !run.isEmpty, capacity > 0 else { return }
+        let run = run.count > capacity ? Array(run.suffix(capacity)) : run
         runs.append(run)
         count += run.count
-        // The newest run stays whole, however long it is.
-        while count > capacity, head < runs.count - 1 {
+        // Whole runs go: never less than the capacity stays, and at most one hand-over more.
+        while count - runs[head].count >= capacity {
             count -= runs[head].count
             runs[head] = []
             head += 1

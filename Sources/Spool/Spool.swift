@@ -1,6 +1,6 @@
 import CoreMetrics
 public import Journal
-import Logging
+public import Logging
 public import Primitives
 public import Records
 
@@ -74,7 +74,7 @@ public final class Spool: Sendable {
     private let outcomes: Lock<RecentOutcomes>
     /// Wakes the lanes' threads.
     private let wakeups: [Monitor<Bool>]
-    private let lag: [Gauge]
+    private let backlogs: [LaneBacklog]
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
 
     /// Blocks on the disk while it recovers.
@@ -82,11 +82,12 @@ public final class Spool: Sendable {
     /// - Parameter failed: a write or sync failed; the process is to exit. Called on a thread of the journal.
     public static func open(
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem = SystemFileSystem(),
-        clock: any TimeSource = SystemClock(), timers: any Timers, failed: @escaping @Sendable (JournalError) -> Void
+        clock: any TimeSource = SystemClock(), timers: any Timers,
+        log: Logger = Logger(label: "postrider.journal"), failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
-            clock: clock)
+            clock: clock, log: log)
         return try Spool(opened, directory: directory, settings: settings, timers: timers, failed: failed)
     }
 
@@ -112,9 +113,10 @@ public final class Spool: Sendable {
         let wakeups = (0..<opened.lanes).map { _ in Monitor(false) }
         self.state = state
         self.wakeups = wakeups
-        lag = (0..<opened.lanes).map {
-            Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String($0))])
+        let backlogs = cursors.lanes.indices.map { lane in
+            LaneBacklog(lane: lane, scanned: cursors.lanes[lane].scanned, recovered: opened.end)
         }
+        self.backlogs = backlogs
         let hooks = JournalHooks(
             published: { lsns, tag, usedBytes in
                 state.withLock { state in
@@ -124,7 +126,10 @@ public final class Spool: Sendable {
                         state.cursors.lanes[lane].found(in: lsns)
                     }
                 }
-                for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 { wakeups[lane].wake() }
+                for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
+                    wakeups[lane].wake()
+                    backlogs[lane].report()
+                }
             },
             checkpoint: { usedBytes in
                 state.withLock { state in
@@ -135,8 +140,10 @@ public final class Spool: Sendable {
             },
             failed: failed)
         journal = try opened.start(timers: timers, hooks: hooks)
+        // Until the next commit or checkpoint tells: a start over the quota accepts nothing.
         let used = journal.usedBytes
         state.withLock { $0.usedBytes = max($0.usedBytes, used) }
+        for backlog in backlogs { backlog.report() }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
@@ -164,6 +171,7 @@ public final class Spool: Sendable {
         var body = JournalRecords(
             capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
         var tag: UInt64 = 0
+        var counts = LaneCounts()
         // Nearly every request is for one topic.
         var last: (topic: TopicName, lane: UInt8)?
         for record in records {
@@ -175,14 +183,22 @@ public final class Spool: Sendable {
                 last = (record.topic, lane)
             }
             tag |= 1 << UInt64(lane)
+            counts.add(lane)
             body.append { SpoolRecordCodec.encode(record, lane: lane, to: &$0) }
         }
         let count = records.count
-        journal.append(body, tag: tag) { result in
+        let backlogs = backlogs
+        // Before the journal has them: a lane may deliver them before the completion runs.
+        counts.forEach { backlogs[$0].add($1) }
+        journal.append(body, tag: tag) { [counts] result in
             switch result {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
             case .failure(let failure):
+                // What was written stays counted: a sync that returns late publishes it.
+                if !failure.outcomeUnknown {
+                    counts.forEach { backlogs[$0].remove($1) }
+                }
                 completion(.failure(SpoolRefusal(failure)))
             }
         }
@@ -211,8 +227,9 @@ public final class Spool: Sendable {
     /// Reads a lane's undelivered records; for the lane's thread.
     public func laneReader(_ lane: Int) -> LaneReader {
         let state = state
-        let start: () -> LSN = { state.withLock { $0.cursors.lanes[lane].scanned } }
-        return LaneReader(lane: UInt8(lane), reader: journal.reader(from: start()), start: start)
+        let bounds = { state.withLock { ($0.cursors.lanes[lane].scanned, $0.durable) } }
+        return LaneReader(
+            lane: UInt8(lane), reader: journal.reader(from: bounds().0), backlog: backlogs[lane], bounds: bounds)
     }
 
     /// Sleeps until there may be something for the lane, the deadline passes, or `wake(lane:)`.
@@ -231,13 +248,20 @@ public final class Spool: Sendable {
     /// - Parameters:
     ///   - delivered: the lane's last LSN committed at the broker.
     ///   - scanned: nothing of the lane below is undelivered.
+    ///   - settled: records that `scanned` passes for the first time, delivered or dead.
     ///   - deliveries: of the hand-over that was just committed.
-    public func advance(lane: Int, delivered: LSN, scanned: LSN, deliveries: [Delivery]) {
+    public func advance(
+        lane: Int, delivered: LSN, scanned: LSN, settled: Int = 0, deliveries: [Delivery] = []
+    ) {
         // First: a receipt must not find its record neither waiting nor delivered.
         outcomes.withLock { $0.add(deliveries) }
         state.withLock { state in
             state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
             state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
+        }
+        if settled > 0 {
+            backlogs[lane].remove(settled)
+            backlogs[lane].report()
         }
     }
 
@@ -247,36 +271,59 @@ public final class Spool: Sendable {
         outcomes.withLock { $0.add(sorted) }
     }
 
-    /// For the lag's metric, which the lane knows best.
-    public func report(lane: Int, lagRecords: Int) { lag[lane].record(lagRecords) }
+    /// Accepted records of the lane that are neither delivered nor dead: `postrider_lane_lag_records`. Those on their
+    /// way into the journal count; of recovered ones, those that the lane has found, and at least 1 until it has read
+    /// through all of them.
+    public func lagRecords(lane: Int) -> Int { backlogs[lane].records }
 
     // MARK: - Receipts
 
     public func receipt(_ lsn: LSN) -> Receipt { Receipt(spool: shortID, lsn: lsn) }
 
     /// What became of a record. May block on the disk.
+    ///
+    /// Which places an epoch never used is known only while its segments exist: where everything was settled, a receipt
+    /// that was made up is `expired`.
     public func outcome(of lsn: LSN) throws(JournalError) -> Outcome {
-        let written = journal.written
-        let (lanes, released) = state.withLock { state in
-            (state.cursors.lanes, state.cursors.released(durable: state.durable))
-        }
-        // After the cursors: what they count as delivered is remembered by now.
         if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
-        guard lsn < written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
-        if lsn < released { return .expired }
+        guard lsn < journal.written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
+        if let settled = settledOutcome(of: lsn) { return settled }
+        let durable = journal.durable
         // Neither wholly delivered nor wholly waiting: the record itself tells its lane.
-        let reader = journal.reader(from: lsn)
-        var lane: UInt8?
-        if let frame = try reader.next(), frame.first <= lsn, lsn < frame.end {
-            do throws(MalformedBytes) {
-                try frame.forEachRecord { at, bytes in if at == lsn { lane = SpoolRecordCodec.lane(of: bytes) } }
-            } catch {
-                throw .corruption([lsn..<LSN(rawValue: lsn.rawValue + 1)], detail: error.what)
-            }
+        let lane: UInt8?
+        do throws(JournalError) {
+            lane = try self.lane(of: lsn)
+        } catch {
+            // Its segment may have gone between the two looks.
+            if let settled = settledOutcome(of: lsn) { return settled }
+            throw error
         }
-        guard let lane, Int(lane) < lanes.count else { return lsn >= journal.durable ? .accepted : .unknown }
-        if lsn > lanes[Int(lane)].delivered { return .accepted }
-        return .expired
+        // Again: it may have been delivered, and its segment deleted, while the journal was read.
+        if let settled = settledOutcome(of: lsn) { return settled }
+        guard let lane, Int(lane) < backlogs.count else { return lsn >= durable ? .accepted : .unknown }
+        let delivered = delivered(lane: Int(lane))
+        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
+        return lsn > delivered ? .accepted : .expired
+    }
+
+    /// nil where the cursors alone do not tell.
+    private func settledOutcome(of lsn: LSN) -> Outcome? {
+        // The cursors first: `advance` remembers an outcome before they pass it.
+        let released = state.withLock { $0.cursors.released(durable: $0.durable) }
+        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
+        return lsn < released ? .expired : nil
+    }
+
+    /// nil where no synced record stands.
+    private func lane(of lsn: LSN) throws(JournalError) -> UInt8? {
+        guard let frame = try journal.reader(from: lsn).next(), frame.first <= lsn, lsn < frame.end else { return nil }
+        var lane: UInt8?
+        do throws(MalformedBytes) {
+            try frame.forEachRecord { at, bytes in if at == lsn { lane = SpoolRecordCodec.lane(of: bytes) } }
+        } catch {
+            throw .corruption([lsn..<LSN(rawValue: lsn.rawValue + 1)], detail: error.what)
+        }
+        return lane
     }
 }
 

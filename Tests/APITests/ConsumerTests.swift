@@ -50,7 +50,6 @@ import Testing
             (#"{"topics":["orders"],"max_in_flight":0}"#, 400, "invalid_parameter", "max_in_flight"),
             (#"{"topics":["orders"],"max_in_flight":100001}"#, 400, "invalid_field", "max_in_flight"),
             (#"{"topics":["orders"],"max_deliveries":3}"#, 400, "invalid_field", "max_deliveries"),
-            (#"{"topics":["none"]}"#, 404, "unknown_topic", "none"),
         ]
         for (body, status, code, word) in cases {
             let answer = try client.putJSON("/v1/consumers/c", body)

@@ -1,3 +1,4 @@
+import Gateway
 import GatewayTestSupport
 import JSON
 import Primitives
@@ -128,7 +129,18 @@ import Testing
         expectProblem(
             try client.request("POST", "/v1/consumers/new/poll?topic=payments"), 409, "consumer_conflict")
         #expect(try poll("?topic=payments&topic=orders&max=1&wait=2", "both")["records"]?.list.count == 1)
-        expectProblem(try client.request("POST", "/v1/consumers/x/poll?topic=none"), 404, "unknown_topic")
+        // A consumer may come before the first record: the topic is created as producing would.
+        #expect(try poll("?topic=early", "x")["records"]?.list.isEmpty == true)
+        #expect(try client.request("GET", "/v1/topics/early").status == 200)
+    }
+
+    @Test func consumer_OfAMissingTopic_Is404_WhenCreationIsOff() throws {
+        let strict = try LocalGateway { try $0.set("broker.embedded.create_topics=false") }
+        expectProblem(
+            try strict.request("POST", "/v1/consumers/x/poll?topic=none"), 404, "unknown_topic", retryable: false)
+        let body = Array(#"{"topics":["none"]}"#.utf8)
+        expectProblem(try strict.request("PUT", "/v1/consumers/x", body: body), 404, "unknown_topic")
+        expectProblem(try strict.request("GET", "/v1/consumers/x"), 404, "unknown_consumer", retryable: false)
     }
 
     @Test func poll_RefusalsNameTheParameter() throws {
@@ -147,6 +159,19 @@ import Testing
             expectProblem(answer, 400, code, retryable: false, "\(query)")
         }
         expectProblem(try client.request("POST", "/v1/consumers/a%20b/poll"), 400, "invalid_consumer")
+    }
+
+    @Test func polls_AreLimitedInNumber() throws {
+        let small = try LocalGateway { try $0.set("consumers.polls_waiting_max=1") }
+        let (one, two) = (try small.client(), try small.client())
+        _ = try two.settled(try two.produce("orders", "value"))
+        _ = try two.read(1, as: "c", from: "orders")
+        try one.send("POST", "/v1/consumers/c/poll?wait=30")
+        #expect(try eventually { try two.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
+        expectProblem(try two.request("POST", "/v1/consumers/c/poll"), 429, "limit_reached", retryable: true)
+        // The one that left makes room.
+        one.close()
+        #expect(try eventually { try two.request("POST", "/v1/consumers/c/poll").status == 200 })
     }
 
     // MARK: Acknowledging
@@ -212,5 +237,6 @@ import Testing
         let again = try acknowledge(#"{"ack":"\#(token)"}"#)
         #expect(first.status == 200)
         #expect(again.status == 200)
+        #expect(again.text == first.text)
     }
 }

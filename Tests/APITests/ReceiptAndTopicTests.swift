@@ -38,6 +38,16 @@ import Testing
         #expect(try client.request("GET", "/readyz").status == 200)
     }
 
+    @Test func receipt_Expires_WhenItsOutcomeIsNoLongerKept() throws {
+        let forgetful = try LocalGateway { try $0.set("spool.outcomes_kept=0") }
+        let client = try forgetful.client()
+        let receipt = try client.produce("orders", "value")
+        _ = try client.read(1, as: "reader", from: "orders")
+        let isExpired = try eventually { try client.request("GET", "/v1/receipts/\(receipt)").status == 410 }
+        #expect(isExpired)
+        expectProblem(try client.request("GET", "/v1/receipts/\(receipt)"), 410, "receipt_expired", retryable: false)
+    }
+
     @Test func receipt_IsKnownAfterARestart() throws {
         let first = try LocalGateway()
         let receipt = try first.client().produce("orders", "value")

@@ -163,7 +163,7 @@ import Testing
         #expect(try late.request("GET", "/readyz").status == 200)
         disk.holdSyncs()
         try hanging.send("POST", "/v1/topics/orders", body: [1])
-        // In the journal's hands: a second one waits behind it.
+        // In the journal's hands.
         #expect(hanging.isSilent(for: .milliseconds(100)))
         let stop = WorkerThread(name: "stop") { local.stop() }
         #expect(hanging.isSilent(for: .milliseconds(500)))

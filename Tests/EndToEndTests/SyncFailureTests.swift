@@ -8,17 +8,21 @@ import Testing
 
 /// The process's own end after a failed sync; in a child of this test, because the fault needs a fake file system.
 @Suite struct SyncFailureTests {
-    @Test func failedSync_EndsTheProcess_WithItsOwnCode() async {
-        await #expect(processExitsWith: .exitCode(20)) { try serveUntilASyncFails() }
+    @Test func failedSync_EndsTheProcess_WithItsOwnCode() async throws {
+        // This process's, so that it is removed.
+        let directory = try TemporaryDirectory()
+        await #expect(processExitsWith: .exitCode(20)) { [path = directory.path as String] in
+            try serveUntilASyncFails(in: path)
+        }
+        withExtendedLifetime(directory) {}
     }
 }
 
 /// Never returns: the process ends.
-private func serveUntilASyncFails() throws {
-    let directory = try TemporaryDirectory()
+private func serveUntilASyncFails(in directory: String) throws {
     let disk = FakeFileSystem()
     var settings = Settings.small
-    settings.dataDirectory = directory.path
+    settings.dataDirectory = directory
     let port = try unusedPort()
     try settings.listen(on: "127.0.0.1:\(port)")
     let client = WorkerThread(name: "client") {

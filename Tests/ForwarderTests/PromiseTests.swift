@@ -1,0 +1,257 @@
+import Broker
+import DeadLetters
+import Primitives
+import Records
+import Spool
+import TestSupport
+import Testing
+
+@testable import Forwarder
+
+/// Promise 3, by a model: what clients were told, against what the broker and the dead-letter store hold in the end.
+@Suite struct PromiseTests {
+    private static let seeds = 200
+
+    @Test func deliveredOnceInOrderOrAccountedFor_WhateverFails() throws {
+        var seeds = SeededGenerator(printingFor: "deliveredOnceInOrderOrAccountedFor")
+        var totals = Totals()
+        for number in 0..<Self.seeds {
+            // The first run is the printed seed's own, so that a failing one can be repeated alone.
+            let seed = number == 0 ? seeds.seed : seeds.next()
+            let run = try Run(seed: seed)
+            try run.perform()
+            try run.check()
+            totals.add(run)
+            if run.failed { break }
+        }
+        // A run that meets nothing proves nothing.
+        #expect(totals.delivered > 5000 && totals.dead > 200 && totals.unknown > 20)
+        for end in Harness.End.allCases { #expect((totals.ends[end] ?? 0) > 20, "\(end)") }
+        for fault in Faults.Kind.allCases { #expect((totals.faults[fault] ?? 0) > 20, "\(fault)") }
+        print("forwarder runs: \(Self.seeds), \(totals)")
+    }
+
+    struct Totals {
+        var delivered = 0
+        var dead = 0
+        var unknown = 0
+        var ends: [Harness.End: Int] = [:]
+        var faults: [Faults.Kind: Int] = [:]
+
+        mutating func add(_ run: Run) {
+            delivered += run.delivered
+            dead += run.dead
+            unknown += run.client.withLock { $0.unknown.count }
+            ends.merge(run.ends) { $0 + $1 }
+            faults.merge(run.faults.counts) { $0 + $1 }
+        }
+    }
+}
+
+/// Chooses what goes wrong at each call. (The seed fixes the choices; how threads interleave it cannot.)
+final class Faults: Sendable {
+    enum Kind: CaseIterable {
+        case retriableBefore, lostAnswer, sinkFatal, lostAnswerSinkFatal, batchRefused, fenced, dieBefore, dieAfter
+    }
+
+    private struct State {
+        var random: SeededGenerator
+        var counts: [Kind: Int] = [:]
+        var isOn = true
+    }
+
+    private let state: Lock<State>
+
+    init(seed: UInt64) { state = Lock(State(random: SeededGenerator(seed: seed))) }
+
+    var counts: [Kind: Int] { state.withLock { $0.counts } }
+
+    func end() { state.withLock { $0.isOn = false } }
+
+    func next(for call: FakeSinks.Call) -> FakeSinks.Fault? {
+        state.withLock { state in
+            guard state.isOn, Int.random(in: 0..<4, using: &state.random) == 0 else { return nil }
+            var kind = Kind.allCases.randomElement(using: &state.random)!
+            // Deaths end a run's life: rarely.
+            if kind == .dieBefore || kind == .dieAfter, Int.random(in: 0..<4, using: &state.random) > 0 {
+                kind = .retriableBefore
+            }
+            // Only a record refused alone may die for it, and only marked ones may die.
+            if kind == .batchRefused, call.batch.count < 2 { kind = .retriableBefore }
+            state.counts[kind, default: 0] += 1
+            return fault(kind)
+        }
+    }
+
+    private func fault(_ kind: Kind) -> FakeSinks.Fault {
+        switch kind {
+        case .retriableBefore: .refuse(FakeSinks.unreachable)
+        case .lostAnswer: .loseAnswer(FakeSinks.unreachable)
+        case .sinkFatal: .refuse(BrokerError(.sinkFatal, code: "sink", detail: "as told by the test"))
+        case .lostAnswerSinkFatal: .loseAnswer(BrokerError(.sinkFatal, code: "sink", detail: "as told by the test"))
+        case .batchRefused: .refuse(BrokerError(.recordFatal, code: "batch_refused", detail: "as told by the test"))
+        case .fenced: .fence
+        case .dieBefore: .die(committing: false)
+        case .dieAfter: .die(committing: true)
+        }
+    }
+}
+
+/// One seed's life of a gateway.
+final class Run {
+    /// What clients know.
+    struct Client {
+        var accepted: [(lsn: LSN, topic: TopicName, text: String)] = []
+        /// May be delivered, once and in order, or not at all.
+        var unknown: Set<String> = []
+        var refused: Set<String> = []
+        var inFlight = 0
+    }
+
+    let seed: UInt64
+    let client = Monitor(Client())
+    let faults: Faults
+    private(set) var ends: [Harness.End: Int] = [:]
+    private(set) var delivered = 0
+    private(set) var dead = 0
+    /// Something hangs, and would in every further run.
+    private(set) var failed = false
+    private let harness: Harness
+    private var random: SeededGenerator
+    private var nextText = 0
+
+    init(seed: UInt64) throws {
+        self.seed = seed
+        random = SeededGenerator(seed: seed)
+        faults = Faults(seed: random.next())
+        harness = try Harness()
+        let faults = faults
+        harness.sinks.setPlan { faults.next(for: $0) }
+    }
+
+    func perform() throws {
+        for _ in 0..<40 {
+            if Int.random(in: 0..<12, using: &random) == 0 || harness.sinks.isDead { try end() }
+            if Int.random(in: 0..<30, using: &random) == 0 {
+                harness.spool.closeIntake("test")
+                submit()
+                harness.spool.closeIntake(nil)
+            }
+            submit()
+            if Int.random(in: 0..<3, using: &random) == 0 { waitForAnswers() }
+        }
+        waitForAnswers()
+        faults.end()
+    }
+
+    private func end() throws {
+        var end = Harness.End.allCases.randomElement(using: &random)!
+        if harness.sinks.isDead, end == .forwarderRestart || end == .restart { end = .killed }
+        ends[end, default: 0] += 1
+        let faults = faults
+        try harness.restart(end, seed: random.next(), plan: { faults.next(for: $0) })
+        waitForAnswers()
+    }
+
+    private func submit() {
+        let topics = (0..<Int.random(in: 1...3, using: &random)).map { _ in
+            topic(Int.random(in: 0..<Harness.lanes, using: &random), Int.random(in: 0..<2, using: &random))
+        }
+        let records = (0..<Int.random(in: 1...6, using: &random)).map { _ in
+            nextText += 1
+            let marked = Int.random(in: 0..<25, using: &random) == 0
+            return record(
+                topics.randomElement(using: &random)!, "\(marked ? mark : "")\(nextText)",
+                padding: Int.random(in: 0..<200, using: &random))
+        }
+        client.withLock { $0.inFlight += 1 }
+        let client = client
+        harness.spool.submit(records) { result in
+            client.withLock { client in
+                client.inFlight -= 1
+                switch result {
+                case .success(let acceptance):
+                    for (number, one) in records.enumerated() {
+                        client.accepted.append((acceptance.first.advanced(by: number), one.topic, text(one)))
+                    }
+                case .failure(let refusal) where refusal.outcomeUnknown:
+                    client.unknown.formUnion(records.map(text))
+                case .failure:
+                    client.refused.formUnion(records.map(text))
+                }
+            }
+            client.broadcast()
+        }
+    }
+
+    private func waitForAnswers() {
+        let answered = client.wait(until: SystemClock().now() + .seconds(20)) { $0.inFlight == 0 ? true : nil }
+        #expect(answered == true, "seed \(seed): a request was never answered")
+    }
+
+    // MARK: - The model
+
+    func check() throws {
+        let client = client.withLock { $0 }
+        let context: Comment = "seed \(seed)"
+        let last = client.accepted.map(\.lsn).max() ?? .zero
+        let drained = try eventually(within: .seconds(8)) {
+            // A death that was chosen before the faults ended.
+            if harness.sinks.isDead { try end() }
+            return (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 }
+        }
+        let lags = (0..<Harness.lanes).map { harness.spool.lagRecords(lane: $0) }
+        #expect(drained, "seed \(seed): lag \(lags), \(harness.forwarder.status), \(harness.events.withLock { $0 })")
+        failed = !drained
+        if failed { return harness.stop() }
+        try checkReceipts(client)
+        harness.stop()
+
+        let dead = try harness.deadLetters.list(state: .final, after: .zero, limit: 1000)
+        #expect(try harness.deadLetters.count(state: .pending) == 0, context)
+        let deadTexts = try Dictionary(
+            dead.map { (text(try SpoolRecordCodec.decode($0.encoded)), $0) }, uniquingKeysWith: { a, _ in a })
+        #expect(deadTexts.count == dead.count, context)
+        #expect(dead.allSatisfy { $0.code == "record_refused" }, context)
+
+        var found: [String: LSN] = [:]
+        for (partition, records) in harness.log.snapshot.partitions {
+            let lsns = records.map(\.lsn)
+            #expect(zip(lsns, lsns.dropFirst()).allSatisfy { $0 < $1 }, "seed \(seed): order in \(partition)")
+            for outgoing in records {
+                let text = text(outgoing.spooled)
+                #expect(found.updateValue(outgoing.lsn, forKey: text) == nil, "seed \(seed): \(text) twice")
+                #expect(partition.topic == outgoing.spooled.topic, context)
+                #expect(!text.hasPrefix(mark), "seed \(seed): \(text) was refused and delivered")
+            }
+        }
+        for (lsn, _, text) in client.accepted {
+            let dead = deadTexts[text]?.lsn
+            #expect((found[text] == lsn) != (dead == lsn), "seed \(seed): \(text) at \(lsn) lost or both")
+        }
+        let known = Set(client.accepted.map(\.text)).union(client.unknown)
+        #expect(known.isSuperset(of: found.keys), context)
+        #expect(known.isSuperset(of: deadTexts.keys), context)
+        #expect(client.refused.isDisjoint(with: found.keys), context)
+        #expect(deadTexts.keys.allSatisfy { $0.hasPrefix(mark) }, context)
+        #expect(harness.events.withLock { $0 } == [], context)
+        #expect(last > .zero, context)
+        delivered = found.count
+        self.dead = dead.count
+    }
+
+    private func checkReceipts(_ client: Client) throws {
+        var places: [LSN: Delivery] = [:]
+        for (partition, records) in harness.log.snapshot.partitions {
+            for (offset, outgoing) in records.enumerated() {
+                places[outgoing.lsn] = Delivery(
+                    lsn: outgoing.lsn, partition: partition, offset: Int64(offset),
+                    timestampMs: outgoing.spooled.record.timestampMs)
+            }
+        }
+        for (lsn, _, text) in client.accepted {
+            let expected = places[lsn].map { Outcome.delivered($0) } ?? .expired
+            #expect(try harness.spool.outcome(of: lsn) == expected, "seed \(seed): receipt of \(text)")
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import Journal
+import Logging
+import Primitives
+import Records
+import TestSupport
+import Testing
+
+@testable import Spool
+
+/// A spool on a fake disk with small segments, and lanes driven by hand.
+final class SpoolHarness {
+    let spool: Spool
+    let timers = TimerThread()
+    private var readers: [Int: LaneReader] = [:]
+
+    static var settings: SpoolSettings {
+        var settings = SpoolSettings()
+        settings.lanes = 3
+        settings.journal.segmentBytes = 8 << 10
+        settings.journal.groupBytesMax = 2 << 10
+        settings.journal.tailBytesMax = 4 << 10
+        settings.journal.reserveBytes = 1 << 10
+        settings.journal.idleFrameDelay = .milliseconds(2)
+        settings.journal.keeperInterval = .milliseconds(2)
+        settings.journal.zeroFill = false
+        return settings
+    }
+
+    init(_ disk: FakeFileSystem, settings: SpoolSettings = SpoolHarness.settings) throws {
+        do {
+            spool = try Spool.open(
+                directory: "/spool", settings: settings, fileSystem: disk, timers: timers,
+                log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }), failed: { _ in })
+        } catch {
+            timers.stop()
+            throw error
+        }
+    }
+
+    func close() {
+        spool.close()
+        timers.stop()
+    }
+
+    /// Hands over and waits for the answer.
+    func submit(_ records: [SpoolRecord]) -> Result<Acceptance, SpoolRefusal> {
+        let answer = Monitor<Result<Acceptance, SpoolRefusal>?>(nil)
+        spool.submit(records) { result in
+            answer.withLock { $0 = result }
+            answer.signal()
+        }
+        return answer.wait { $0 }!
+    }
+
+    @discardableResult
+    func accept(_ records: SpoolRecord...) throws -> LSN { try submit(records).get().first }
+
+    /// What a lane's reader finds next, without delivering it.
+    func read(_ lane: Int, records: Int = 1000, bytes: Int = 1 << 20) throws -> LaneBatch {
+        let reader = readers[lane] ?? spool.laneReader(lane)
+        readers[lane] = reader
+        return try reader.next(recordsMax: records, bytesMax: bytes)
+    }
+
+    /// One turn of a lane: reads a batch and says that the broker has it.
+    @discardableResult
+    func deliver(_ lane: Int, records: Int = 1000) throws -> [String] {
+        let batch = try read(lane, records: records)
+        let deliveries = batch.records.map { record in
+            Delivery(
+                lsn: record.lsn, partition: TopicPartition(topic: record.spooled.topic, partition: 0),
+                offset: Int64(record.lsn.sequence), timestampMs: 0)
+        }
+        spool.advance(
+            lane: lane, delivered: batch.records.last?.lsn ?? .zero, scanned: batch.scanned,
+            settled: batch.records.count, deliveries: deliveries)
+        return batch.texts
+    }
+
+    func deliverAll() throws {
+        for lane in 0..<spool.settings.lanes { while try !deliver(lane).isEmpty {} }
+    }
+}
+
+extension LaneBatch {
+    var texts: [String] { records.map { text($0.spooled) } }
+}
+
+func text(_ spooled: SpoolRecord) -> String { String(decoding: spooled.record.value ?? [], as: UTF8.self) }
+
+/// A topic of the lane, among the harness's three.
+func topic(_ lane: Int, _ number: Int = 0) -> TopicName {
+    let names = (0..<1000).lazy.compactMap { TopicName("topic-\($0)") }.filter {
+        Records.lane(of: $0, lanes: 3) == lane
+    }
+    return names.dropFirst(number).first { _ in true }!
+}
+
+func record(_ lane: Int, _ text: String, padding: Int = 0) -> SpoolRecord {
+    SpoolRecord(
+        topic: topic(lane), partition: nil, timestampIsGateways: true,
+        record: Record(key: [UInt8](repeating: 0, count: padding)[...], value: Array(text.utf8)[...], timestampMs: 1))
+}
+
+/// Looks until the condition holds.
+///
+/// - Returns: false when it did not within the deadline.
+func eventually(within duration: Duration = .seconds(20), _ condition: () throws -> Bool) rethrows -> Bool {
+    let deadline = SystemClock().now() + duration
+    let pause = Monitor(())
+    while try !condition() {
+        let now = SystemClock().now()
+        if now > deadline { return false }
+        _ = pause.wait(until: now + .milliseconds(1)) { _ -> Bool? in nil }
+    }
+    return true
+}
