@@ -11,28 +11,31 @@ public struct MalformedBytes: Error, Equatable, Sendable {
 
 /// Reads little-endian integers and runs of bytes from a slice; every read is checked against what is left.
 public struct ByteReader: Sendable {
-    private let bytes: ByteSlice
-    public private(set) var position: Int
+    // Usable from inline code: called without specialization, a read of four bytes costs hundreds of instructions.
+    @usableFromInline let bytes: ByteSlice
+    @usableFromInline var at: Int
+
+    @inlinable public var position: Int { at }
 
     public init(_ bytes: ByteSlice) {
         self.bytes = bytes
-        position = bytes.startIndex
+        at = bytes.startIndex
     }
 
-    public var remaining: Int { bytes.endIndex - position }
+    @inlinable public var remaining: Int { bytes.endIndex - at }
 
-    public mutating func integer<T: FixedWidthInteger>(_ type: T.Type = T.self) throws(MalformedBytes) -> T {
+    @inlinable public mutating func integer<T: FixedWidthInteger>(_ type: T.Type = T.self) throws(MalformedBytes) -> T {
         let size = MemoryLayout<T>.size
         guard remaining >= size else { throw MalformedBytes("truncated integer") }
-        let value = bytes.littleEndian(at: position, as: T.self)
-        position += size
+        let value = bytes.littleEndian(at: at, as: T.self)
+        at += size
         return value
     }
 
     public mutating func slice(_ count: Int) throws(MalformedBytes) -> ByteSlice {
         guard count >= 0, remaining >= count else { throw MalformedBytes("length \(count) exceeds \(remaining)") }
-        defer { position += count }
-        return bytes[position..<position + count]
+        defer { at += count }
+        return bytes[at..<at + count]
     }
 
     /// A run of bytes preceded by its 32-bit length; −1 stands for "none".
@@ -58,7 +61,7 @@ public struct ByteWriter: Sendable {
         bytes.reserveCapacity(capacity)
     }
 
-    public mutating func integer<T: FixedWidthInteger>(_ value: T) {
+    @inlinable public mutating func integer<T: FixedWidthInteger>(_ value: T) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
@@ -84,7 +87,7 @@ public struct ByteWriter: Sendable {
 
 extension ArraySlice<UInt8> {
     /// - Precondition: `index` and the bytes of `T` after it lie inside the slice.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func littleEndian<T: FixedWidthInteger>(at index: Int, as type: T.Type = T.self) -> T {
         precondition(index >= startIndex && index + MemoryLayout<T>.size <= endIndex)
         return withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: index - startIndex, as: T.self)) }
@@ -93,14 +96,14 @@ extension ArraySlice<UInt8> {
 
 extension Array<UInt8> {
     /// - Precondition: `index` and the bytes of `T` after it lie inside the array.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func littleEndian<T: FixedWidthInteger>(at index: Int, as type: T.Type = T.self) -> T {
         precondition(index >= 0 && index + MemoryLayout<T>.size <= count)
         return withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: index, as: T.self)) }
     }
 
     /// - Precondition: `index` and the bytes of `T` after it lie inside the array.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func storeLittleEndian<T: FixedWidthInteger>(_ value: T, at index: Int) {
         precondition(index >= 0 && index + MemoryLayout<T>.size <= count)
         withUnsafeMutableBytes { $0.storeBytes(of: value.littleEndian, toByteOffset: index, as: T.self) }

@@ -10,10 +10,12 @@ public final class Lock<State>: @unchecked Sendable {
     // Usable from inline code because every hot path locks: called without specialization, `withLock` costs more than
     // the mutex.
     @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    @usableFromInline var state: State
+    /// Apart from the object, so that no access pays a run-time exclusivity check for what the mutex excludes.
+    @usableFromInline let state: UnsafeMutablePointer<State>
 
     public init(_ state: State) {
-        self.state = state
+        self.state = .allocate(capacity: 1)
+        self.state.initialize(to: state)
         mutex = .allocate(capacity: 1)
         let result = pthread_mutex_init(mutex, nil)
         precondition(result == 0, "pthread_mutex_init: \(result)")
@@ -22,6 +24,8 @@ public final class Lock<State>: @unchecked Sendable {
     deinit {
         pthread_mutex_destroy(mutex)
         mutex.deallocate()
+        state.deinitialize(count: 1)
+        state.deallocate()
     }
 
     @inlinable @inline(__always)
@@ -30,7 +34,7 @@ public final class Lock<State>: @unchecked Sendable {
     ) throws(Failure) -> Result {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        return try body(&state)
+        return try body(&state.pointee)
     }
 }
 
