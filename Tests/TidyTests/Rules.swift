@@ -67,6 +67,21 @@ enum Rules {
         violations(in: file) { code, _ in code.contains("fatalError(") ? "fatalError" : nil }
     }
 
+    /// A closure as the value of a generic lock is wrapped in another thunk at each access: every look at it gets
+    /// slower, and after a million a call of it goes a million calls deep. Box it in a struct.
+    static func lockedClosures(_ file: SourceFile) -> [String] {
+        violations(in: file) { code, _ in
+            for type in ["Lock<", "Monitor<"] {
+                guard let start = code.range(of: type) else { continue }
+                let argument = code[start.upperBound...]
+                if argument.hasPrefix("@") || argument.hasPrefix("(") && argument.contains("->") {
+                    return "closure in a lock"
+                }
+            }
+            return nil
+        }
+    }
+
     static func lineLength(_ file: SourceFile) -> [String] {
         file.lines.enumerated().filter { $0.element.count > lineCharactersMax }
             .map { "\(file.path):\($0.offset + 1): longer than \(lineCharactersMax) characters" }

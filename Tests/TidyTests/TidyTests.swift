@@ -97,6 +97,13 @@ private func expectNone(_ violations: [String], _ location: SourceLocation = #_s
         #expect(Rules.traps(planted("// no fatalError() here")).isEmpty)
     }
 
+    @Test func locks_HoldNoClosures() throws {
+        expectNone(try Self.sources().flatMap(Rules.lockedClosures))
+        #expect(Rules.lockedClosures(planted("let a = Lock<@Sendable () -> Int>({ 1 })")).count == 1)
+        #expect(Rules.lockedClosures(planted("let a = Lock<(() -> Int)?>(nil)")).count == 1)
+        #expect(Rules.lockedClosures(planted("let a = Lock<(poll: Poll?, done: Bool)>((nil, false))")).isEmpty)
+    }
+
     @Test func lines_AndFiles_AreShort() throws {
         let code = [".swift", ".c", ".cpp", ".h", ".py"]
         let all = try ["Sources", "Tests", "Scripts", "Benchmarks"].flatMap {
