@@ -108,7 +108,9 @@ let package = Package(
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
         tests("StoreTests", ["Store", "Primitives"]),
-        tests("EmbeddedBrokerTests", ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "TestSupport"]),
+        tests(
+            "EmbeddedBrokerTests",
+            ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
         tests("HTTPServerTests", ["HTTPServer", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),

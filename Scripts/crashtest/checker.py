@@ -38,12 +38,31 @@ class Logged:
 
 
 @dataclasses.dataclass
+class Consumed:
+    """What consumers did and were told. A lane is (consumer, topic, partition)."""
+
+    # Records handed out under fire: {consumer: count}. The reader of the end is not among them.
+    polled: dict = dataclasses.field(default_factory=dict)
+    # {lane: offsets for which an acknowledgement was sent}, answered or not
+    acknowledged: dict = dataclasses.field(default_factory=dict)
+    # {lane: the greatest committed offset that a 200 to an acknowledgement told}
+    answered: dict = dataclasses.field(default_factory=dict)
+    # What a consumer that is new at the end was handed out, from earliest: {Logged}
+    read: set = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass
 class Result:
     acked: int = 0
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
     committed_unacked: int = 0
+    # Not on the last line, but without them the run proves nothing about consumers.
+    polled: int = 0
+    commits: int = 0
+    # What was still under way at the end, in words.
+    unsettled: list = dataclasses.field(default_factory=list)
     details: list = dataclasses.field(default_factory=list)
 
     def add(self, count, what):
@@ -53,8 +72,17 @@ class Result:
             self.details.append(f"{count}: {what}")
 
     @property
+    def faults(self):
+        return self.lost + self.duplicated + self.reordered + self.committed_unacked
+
+    @property
+    def is_idle(self):
+        """Nothing was accepted, handed out or committed: nothing can have been broken."""
+        return not (self.acked and self.polled and self.commits)
+
+    @property
     def passed(self):
-        return self.acked > 0 and not (self.lost or self.duplicated or self.reordered or self.committed_unacked)
+        return not (self.faults or self.is_idle or self.unsettled)
 
     def line(self, kills):
         return (
@@ -63,11 +91,14 @@ class Result:
         )
 
 
-def check(sent, log, committed, acknowledged):
+def check(sent, log, committed, consumed):
     """Counts every broken promise.
 
     sent: Sent, each with a content of its own. log: Logged. committed: {(consumer, topic, partition): offset, the
-    next to read}. acknowledged: {(consumer, topic, partition): offsets for which an acknowledgement was sent}.
+    next to read}. consumed: Consumed.
+
+    `lost` counts records that were accepted and are not in the log, records that are in the log and are not handed
+    out, and acknowledgements that were answered and are gone: the committed offset is lower than was told.
     """
     result = Result()
     by_content = {(record.topic, record.content): record for record in sent}
@@ -77,7 +108,12 @@ def check(sent, log, committed, acknowledged):
     result.acked = sum(record.answer is Answer.ACCEPTED for record in sent)
     check_contents(sent, log, by_content, found, result)
     check_order(log, by_content, result)
-    check_commits(log, committed, acknowledged, result)
+    check_commits(log, committed, consumed.acknowledged, result)
+    check_answered(committed, consumed.answered, result)
+    check_read(log, consumed.read, result)
+    result.polled = sum(consumed.polled.values())
+    # A committed offset of 0 is where a consumer begins.
+    result.commits = sum(end > 0 and consumed.polled.get(lane[0], 0) > 0 for lane, end in committed.items())
     return result
 
 
@@ -130,6 +166,24 @@ def check_commits(log, committed, acknowledged, result):
                     "committed_unacked",
                     f"{consumer} has {end} committed in {topic}/{partition}; {offset} was never acknowledged",
                 )
+
+
+def check_answered(committed, answered, result):
+    for lane, told in answered.items():
+        consumer, topic, partition = lane
+        end = committed.get(lane)
+        if end is None or end < told:
+            kept = "none" if end is None else end
+            result.add("lost", f"{consumer} was told {told} is committed in {topic}/{partition}; {kept} is")
+
+
+def check_read(log, read, result):
+    """Each record of the log is handed out at least once, where it is and as it is; and nothing else is."""
+    for record in log:
+        if record not in read:
+            result.add("lost", f"{place(record)} is in the log and was not handed out to a new consumer")
+    for record in sorted(read - set(log), key=lambda record: (record.topic, record.partition, record.offset)):
+        result.add("duplicated", f"{place(record)} was handed out with what the log does not hold there")
 
 
 def describe(record):

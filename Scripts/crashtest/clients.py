@@ -1,19 +1,23 @@
 """Producers and consumers, each a thread with a connection of its own, kept alive between requests."""
 
+import base64
 import http.client
 import json
 import random
 import socket
 import threading
+import time
 import urllib.parse
 
-from crashtest.checker import Answer
+from crashtest.checker import Answer, Logged
 
 REQUEST_SECONDS_MAX = 40
 PADDING_BYTES_MAX = 2000
 BATCH_RECORDS_MAX = 40
 KEYS = 50
 POLL_RECORDS_MAX = 200
+READ_RECORDS_MAX = 2000
+READ_BYTES_MAX = 8 << 20
 # Of the answers to polls: what is not acknowledged comes again once its lease ends or the gateway was killed.
 NOT_ACKNOWLEDGED = 0.15
 
@@ -128,17 +132,39 @@ class Producer(Client):
         return sequence, f"{self.number}/{sequence}/{self.random.getrandbits(64):x}/{padding}".encode()
 
 
-class Consumer(Client):
-    """Polls one named consumer and acknowledges most of what it gets."""
+class Poller(Client):
+    """Polls a named consumer, which begins at the earliest record, and acknowledges."""
 
-    def __init__(self, gateway, ledger, seed, number, name, topic):
-        super().__init__(gateway, ledger, seed, f"consumer-{number}")
-        self.consumer = name
-        query = {"topic": topic, "wait": 1, "client": f"client-{number}"}
-        self.path = f"/v1/consumers/{name}/poll?{urllib.parse.urlencode(query)}"
+    def __init__(self, gateway, ledger, seed, name, consumer, topics):
+        super().__init__(gateway, ledger, seed, name)
+        self.consumer = consumer
+        query = [("topic", topic) for topic in topics] + [("wait", 1), ("client", name)]
+        self.path = f"/v1/consumers/{consumer}/poll?{urllib.parse.urlencode(query)}"
+
+    def poll(self, records_max, bytes_max=1 << 20):
+        return self.call("POST", f"{self.path}&max={records_max}&max_bytes={bytes_max}")
+
+    def acknowledge(self, polled):
+        self.ledger.acknowledging(self.consumer, polled["records"])
+        request = json.dumps({"ack": polled["ack"]}).encode()
+        answer = self.call("POST", f"/v1/consumers/{self.consumer}/acks", request, "application/json")
+        if answer is None:
+            return
+        status, body = answer
+        if status == 200:
+            self.ledger.answered(self.consumer, json.loads(body)["committed"])
+        elif status < 500 and status not in (408, 409, 429):
+            raise AssertionError(f"an acknowledgement was refused: {status} {body[:500]!r}")
+
+
+class Consumer(Poller):
+    """Acknowledges most of what it gets."""
+
+    def __init__(self, gateway, ledger, seed, number, consumer, topic):
+        super().__init__(gateway, ledger, seed, f"consumer-{number}", consumer, [topic])
 
     def step(self):
-        answer = self.call("POST", f"{self.path}&max={self.random.randint(1, POLL_RECORDS_MAX)}")
+        answer = self.poll(self.random.randint(1, POLL_RECORDS_MAX))
         if answer is None:
             return
         status, body = answer
@@ -149,9 +175,53 @@ class Consumer(Client):
             self.stopping.wait(0.1)
             return
         polled = json.loads(body)
-        records = polled["records"]
-        self.ledger.took(len(records))
-        if records and self.random.random() >= NOT_ACKNOWLEDGED:
-            self.ledger.acknowledging(self.consumer, records)
-            body = json.dumps({"ack": polled["ack"]}).encode()
-            self.call("POST", f"/v1/consumers/{self.consumer}/acks", body, "application/json")
+        self.ledger.took(self.consumer, len(polled["records"]))
+        if polled["records"] and self.random.random() >= NOT_ACKNOWLEDGED:
+            self.acknowledge(polled)
+
+
+class Reader(Poller):
+    """Reads everything there is, once, as a consumer that nobody knew before. On the caller's thread."""
+
+    def __init__(self, gateway, ledger, consumer, topics):
+        super().__init__(gateway, ledger, 0, f"client-of-{consumer}", consumer, topics)
+
+    def read_everything(self, seconds_max):
+        """Until nothing is left to hand out. Returns whether it came to the end in time."""
+        deadline = time.monotonic() + seconds_max
+        try:
+            while time.monotonic() < deadline:
+                answer = self.poll(READ_RECORDS_MAX, READ_BYTES_MAX)
+                if answer is None or answer[0] != 200:
+                    time.sleep(0.1)
+                    continue
+                polled = json.loads(answer[1])
+                if polled["records"]:
+                    self.ledger.read(logged(record) for record in polled["records"])
+                    self.acknowledge(polled)
+                elif self._is_at_the_end():
+                    return True
+            return False
+        finally:
+            self._close()
+
+    def _is_at_the_end(self):
+        """An empty answer alone proves nothing: what is leased elsewhere or not fetched yet is missing in it too."""
+        answer = self.call("GET", f"/v1/consumers/{self.consumer}")
+        if answer is None or answer[0] != 200:
+            return False
+        partitions = json.loads(answer[1])["partitions"]
+        return bool(partitions) and all(partition["lag"] == 0 for partition in partitions)
+
+
+def logged(record):
+    """A record of a poll's answer as the log should have it."""
+    if "value_text" in record:
+        content = record["value_text"].encode()
+    elif "value_base64" in record:
+        content = base64.b64decode(record["value_base64"], validate=True)
+    elif record["value"] is None:
+        content = b""
+    else:
+        raise ValueError(f"no producer sends JSON: {record['value']!r}")
+    return Logged(record["topic"], record["partition"], record["offset"], content)

@@ -88,22 +88,28 @@ class Gateway:
         finally:
             connection.close()
 
-    def is_drained(self, receipts):
-        """Whether everything accepted was handed over: by the lanes' lag, else by the receipts given."""
+    def is_drained(self):
+        """Whether everything accepted is settled, as the lanes' lag says: it counts a record from before its 202 on."""
+        lags = self.lags()
+        return bool(lags) and not any(lags.values())
+
+    def lags(self):
+        """{lane: records that are not settled}; none when it does not answer."""
         try:
             status, body = self.get("/metrics")
-            lags = re.findall(rb"^postrider_lane_lag_records(?:\{[^}]*\})? (\S+)$", body, re.MULTILINE)
-            if status == 200 and lags:
-                return all(float(lag) == 0 for lag in lags)
-            return not self.unsettled(receipts)
         except (OSError, http.client.HTTPException):
-            return False
+            return {}
+        return lane_lags(body.decode()) if status == 200 else {}
 
     def unsettled(self, receipts):
+        """Those that do not say what became of their record; also those that nobody can be asked about."""
         return [receipt for receipt in receipts if not self._is_settled(receipt)]
 
     def _is_settled(self, receipt):
-        status, body = self.get(f"/v1/receipts/{receipt}")
+        try:
+            status, body = self.get(f"/v1/receipts/{receipt}")
+        except (OSError, http.client.HTTPException):
+            return False
         if status != 200:
             return False
         answer = json.loads(body)
@@ -112,6 +118,12 @@ class Gateway:
     def log_tail(self):
         with open(self.log_path, "rb") as log:
             return log.read()[-LOG_TAIL_BYTES:].decode(errors="replace")
+
+
+def lane_lags(metrics):
+    """metrics: Prometheus text."""
+    lags = re.findall(r'^postrider_lane_lag_records\{lane="(\d+)"\} (\S+)$', metrics, re.MULTILINE)
+    return {int(lane): float(lag) for lane, lag in lags}
 
 
 def free_port():

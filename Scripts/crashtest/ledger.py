@@ -4,7 +4,7 @@ import collections
 import itertools
 import threading
 
-from crashtest.checker import Answer, Sent
+from crashtest.checker import Answer, Consumed, Sent
 
 
 class Ledger:
@@ -14,7 +14,9 @@ class Ledger:
         self._acknowledged = collections.defaultdict(set)
         self._receipts = {}
         self._requests = itertools.count()
-        self.polled = 0
+        self._polled = collections.Counter()
+        self._answered = {}
+        self._read = set()
 
     def sending(self, producer, topic, contents):
         """Before the request goes out. contents: [(sequence, bytes)]. Returns what to settle."""
@@ -38,17 +40,34 @@ class Ledger:
             for record in records:
                 self._acknowledged[consumer, record["topic"], record["partition"]].add(record["offset"])
 
-    def took(self, count):
+    def answered(self, consumer, committed):
+        """committed: of a 200 to an acknowledgement. Clients share a consumer and answers overtake: the greatest."""
         with self._lock:
-            self.polled += count
+            for told in committed:
+                lane = (consumer, told["topic"], told["partition"])
+                self._answered[lane] = max(self._answered.get(lane, 0), told["offset"])
+
+    def took(self, consumer, count):
+        with self._lock:
+            self._polled[consumer] += count
+
+    def read(self, records):
+        """By the consumer that reads everything at the end."""
+        with self._lock:
+            self._read.update(records)
 
     def sent(self):
         with self._lock:
             return list(self._sent)
 
-    def acknowledged(self):
+    def consumed(self):
         with self._lock:
-            return {lane: set(offsets) for lane, offsets in self._acknowledged.items()}
+            return Consumed(
+                polled=dict(self._polled),
+                acknowledged={lane: set(offsets) for lane, offsets in self._acknowledged.items()},
+                answered=dict(self._answered),
+                read=set(self._read),
+            )
 
     def last_receipts(self):
         with self._lock:

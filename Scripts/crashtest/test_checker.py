@@ -2,7 +2,7 @@
 
 import unittest
 
-from crashtest.checker import DETAILS_MAX, Answer, Logged, Result, Sent, check
+from crashtest.checker import DETAILS_MAX, Answer, Consumed, Logged, Result, Sent, check
 
 
 def sent(sequence, answer=Answer.ACCEPTED, producer=1, topic="t", request=None):
@@ -18,9 +18,19 @@ def counts(result):
     return (result.lost, result.duplicated, result.reordered, result.committed_unacked)
 
 
+# A consumer of another topic that did its work, so that what a test does not speak of is in order.
+BUSY = ("busy", "elsewhere", 0)
+
+
 class CheckerTests(unittest.TestCase):
-    def check(self, sent, log, committed=None, acknowledged=None):
-        return check(sent, log, committed or {}, acknowledged or {})
+    def check(self, sent, log, committed=None, acknowledged=None, answered=None, read=None):
+        consumed = Consumed(
+            polled={"busy": 1},
+            acknowledged=acknowledged or {},
+            answered=answered or {},
+            read=set(log) if read is None else set(read),
+        )
+        return check(sent, log, {BUSY: 1, **(committed or {})}, consumed)
 
     def test_everything_in_place_passes(self):
         result = self.check([sent(0), sent(1)], [logged(0, 0), logged(1, 1)])
@@ -33,6 +43,67 @@ class CheckerTests(unittest.TestCase):
     def test_nothing_acknowledged_does_not_pass(self):
         self.assertFalse(self.check([], []).passed)
         self.assertFalse(self.check([sent(0, Answer.UNKNOWN)], [logged(0, 0)]).passed)
+
+    def test_nothing_handed_out_or_committed_does_not_pass(self):
+        def passes(committed, polled):
+            log = [logged(0, 0)]
+            result = check([sent(0)], log, committed, Consumed(polled, {("c", "t", 0): {0}}, {}, set(log)))
+            self.assertEqual(counts(result), (0, 0, 0, 0))
+            self.assertEqual(result.passed, not result.is_idle)
+            return result.passed
+
+        self.assertTrue(passes({("c", "t", 0): 1}, {"c": 1}))
+        self.assertFalse(passes({("c", "t", 0): 1}, {}))
+        self.assertFalse(passes({("c", "t", 0): 1}, {"c": 0}))
+        self.assertFalse(passes({}, {"c": 1}))
+        # Where a consumer begins, and what only the reader of the end committed.
+        self.assertFalse(passes({("c", "t", 0): 0}, {"c": 1}))
+        self.assertFalse(passes({("c", "t", 0): 1}, {"d": 1}))
+
+    def test_polls_and_commits_are_counted(self):
+        consumed = Consumed({"c": 3, "d": 4}, {("c", "t", 0): {0}}, {}, {logged(0, 0)})
+        committed = {("c", "t", 0): 1, ("d", "t", 1): 7, ("d", "t", 2): 0, ("e", "t", 0): 0}
+        result = check([sent(0)], [logged(0, 0)], committed, consumed)
+        self.assertEqual((result.polled, result.commits), (7, 2))
+
+    def test_what_is_unsettled_does_not_pass(self):
+        result = self.check([sent(0)], [logged(0, 0)])
+        result.unsettled = ["receipt x"]
+        self.assertFalse(result.passed)
+
+    def test_answered_acknowledgement_that_is_gone_is_lost(self):
+        records, log = [sent(0), sent(1)], [logged(0, 0), logged(1, 1)]
+        lane = ("c", "t", 0)
+        acknowledged = {lane: {0, 1}}
+        for told in (0, 1, 2):
+            self.assertTrue(self.check(records, log, {lane: 2}, acknowledged, {lane: told}).passed)
+        behind = self.check(records, log, {lane: 1}, acknowledged, {lane: 2})
+        self.assertEqual(counts(behind), (1, 0, 0, 0))
+        self.assertFalse(behind.passed)
+        self.assertEqual(behind.details, ["lost: c was told 2 is committed in t/0; 1 is"])
+        gone = self.check(records, log, {}, acknowledged, {lane: 2})
+        self.assertEqual(counts(gone), (1, 0, 0, 0))
+        self.assertIn("none is", gone.details[0])
+        # Of another consumer or partition it proves nothing.
+        others = {("d", "t", 0): 2, ("c", "t", 1): 2}
+        acknowledged["d", "t", 0] = {0, 1}
+        self.assertEqual(counts(self.check(records, log, others, acknowledged, {lane: 2})), (1, 0, 0, 0))
+
+    def test_record_that_is_not_handed_out_at_the_end_is_lost(self):
+        records, log = [sent(0), sent(1)], [logged(0, 0), logged(1, 1)]
+        self.assertTrue(self.check(records, log, read=log).passed)
+        result = self.check(records, log, read=log[:1])
+        self.assertEqual(counts(result), (1, 0, 0, 0))
+        self.assertIn("t/0@1 is in the log and was not handed out", result.details[0])
+        self.assertEqual(counts(self.check(records, log, read=[])), (2, 0, 0, 0))
+
+    def test_record_handed_out_otherwise_than_the_log_has_it_is_found(self):
+        records, log = [sent(0), sent(1)], [logged(0, 0), logged(1, 1)]
+        swapped = [logged(1, 0), logged(0, 1)]
+        self.assertEqual(counts(self.check(records, log, read=swapped)), (2, 2, 0, 0))
+        self.assertEqual(counts(self.check(records, log, read=[*log, logged(2, 0)])), (0, 1, 0, 0))
+        elsewhere = logged(0, 0, topic="u")
+        self.assertEqual(counts(self.check(records, log, read=[*log, elsewhere])), (0, 1, 0, 0))
 
     def test_loss_is_found(self):
         result = self.check([sent(0), sent(1), sent(2)], [logged(0, 0), logged(1, 2)])
@@ -107,7 +178,7 @@ class CheckerTests(unittest.TestCase):
         self.assertTrue(result.passed)
 
     def test_details_are_bounded(self):
-        result = self.check([sent(sequence) for sequence in range(1000)], [])
+        result = self.check([sent(sequence) for sequence in range(1000)], [], read=[])
         self.assertEqual(result.lost, 1000)
         self.assertEqual(len(result.details), DETAILS_MAX)
 

@@ -85,11 +85,15 @@ extension BrokerError {
         BrokerError(.recordFatal, code: "header_name_too_long", detail: "\(bytes) bytes, the limit is \(UInt16.max)")
     }
 
-    /// Retriable, for a record must not die of it: an operator deletes topics or raises the limit, and intake refuses
-    /// new names meanwhile.
+    /// Of an explicit `create` only. Retriable: an operator deletes topics or raises the limit.
     static func tooManyTopics(_ limit: Int) -> BrokerError {
         BrokerError(.retriable, code: "too_many_topics", detail: "the limit is \(limit)")
     }
+
+    /// Nothing that anybody does gives a number back, so a record that needs one dies instead of holding up its lane.
+    static let noPartitionNumbersLeft = BrokerError(
+        .recordFatal, code: "partition_numbers_exhausted",
+        detail: "this file has had \(RecordKey.partitionEnd - 1) partitions; begin a new one")
 
     static func invalid(_ code: String, _ detail: String) -> BrokerError {
         BrokerError(.recordFatal, code: code, detail: detail)

@@ -1,4 +1,6 @@
 public import Broker
+public import CoreMetrics
+public import Logging
 public import Primitives
 public import Records
 import Store
@@ -28,6 +30,8 @@ public final class EmbeddedBroker: Sendable {
     private let timers: any Timers
     private let clock: any TimeSource
     private let retentionTimer = Lock<RetentionTimer>(.idle)
+    /// A turn of retention is under way: its next slice is queued, or its last one is not answered yet.
+    private let retaining = Lock(false)
 
     private enum RetentionTimer {
         case idle
@@ -40,14 +44,16 @@ public final class EmbeddedBroker: Sendable {
     /// - Throws: `broker_owned_elsewhere` when another process has it open, else what the disk says.
     public init(
         directory: String, settings: EmbeddedBrokerSettings = EmbeddedBrokerSettings(), clock: any TimeSource,
-        timers: any Timers, fileSystem: any FileSystem = SystemFileSystem()
+        timers: any Timers, fileSystem: any FileSystem = SystemFileSystem(),
+        log: Logger = Logger(label: "postrider.broker"), metrics: any MetricsFactory = MetricsSystem.factory
     ) throws(BrokerError) {
         let path = "\(directory)/\(Self.fileName)"
         lockFile = try Self.lock(directory, fileSystem)
         let writer: Writer
         let reader: Reader
         do throws(StoreError) {
-            writer = try Writer(path: path, settings: settings, clock: clock, fileSystem: fileSystem)
+            writer = try Writer(
+                path: path, settings: settings, clock: clock, fileSystem: fileSystem, log: log, metrics: metrics)
             reader = try Reader(path: path, settings: settings)
         } catch {
             lockFile.close()
@@ -106,22 +112,39 @@ public final class EmbeddedBroker: Sendable {
             timer = .scheduled(
                 timers.schedule(at: clock.now() + settings.retentionInterval) { [weak self] in
                     guard let self else { return }
-                    retain(starting: true)
+                    retain(startingRound: true)
                     scheduleRetention()
                 })
         }
     }
 
-    /// Queues a slice of retention; each queues the next one behind what came meanwhile.
-    func retain(starting: Bool) {
+    /// Begins a turn of retention, unless one is under way: that one sees what was deleted meanwhile, and the timer
+    /// comes again.
+    func retain(startingRound: Bool) {
+        let isFirst = retaining.withLock { retaining in
+            defer { retaining = true }
+            return !retaining
+        }
+        if isFirst { retainSlice(startingRound: startingRound) }
+    }
+
+    /// Each slice queues the next one behind what came meanwhile.
+    private func retainSlice(startingRound: Bool) {
         writes.submit(
             Job<Writer>(completion: { [weak self] (result: Result<Bool, BrokerError>) in
-                // A failed transaction was logged; the timer starts over.
-                if case .success(true) = result { self?.retain(starting: false) }
+                guard let self else { return }
+                if case .success(true) = result {
+                    retainSlice(startingRound: false)
+                } else {
+                    // Done, or failed: that was logged and counted, and the timer's next turn goes on with the others.
+                    retaining.withLock { $0 = false }
+                }
             }) { (writer) throws(JobFailure) in
-                try stored { () throws(StoreError) in try writer.retain(starting: starting) }
+                try stored { () throws(StoreError) in try writer.retain(startingRound: startingRound) }
             }, limited: false)
     }
+
+    var isRetaining: Bool { retaining.withLock { $0 } }
 }
 
 // MARK: Sinks
@@ -261,7 +284,8 @@ extension EmbeddedBroker: TopicAdmin {
         reads.submit(Job<Reader>(completion: completion) { (_) throws(JobFailure) in published.describe(topic) })
     }
 
-    /// - Throws (by the completion): `invalid_partitions`, `invalid_topic_settings`, `too_many_topics`.
+    /// - Throws (by the completion): `invalid_partitions`, `invalid_topic_settings`, `too_many_topics`,
+    ///   `partition_numbers_exhausted`.
     public func create(
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void
@@ -275,7 +299,7 @@ extension EmbeddedBroker: TopicAdmin {
     public func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void) {
         writes.submit(
             Job<Writer>(completion: { [weak self] (result: Result<Bool, BrokerError>) in
-                if case .success(true) = result { self?.retain(starting: false) }
+                if case .success(true) = result { self?.retain(startingRound: false) }
                 completion(result)
             }) { (writer) throws(JobFailure) in
                 try stored { () throws(StoreError) in try writer.deleteTopic(topic) }

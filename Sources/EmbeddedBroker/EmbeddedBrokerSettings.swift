@@ -16,6 +16,8 @@ public struct EmbeddedBrokerSettings: Sendable {
     public var quotaBytes: Int64?
     /// Outcomes of the last so many records stay, for receipts after a crash.
     public var outcomesKept = 100_000
+    /// Past it `knowledge` says `missing` of new names, and `create` refuses. A hand-over creates what intake admitted
+    /// all the same: requests that were under way together may end a few topics above it.
     public var topicsMax = 10_000
     /// Of one topic.
     public var partitionsMax: Int32 = 1_024

@@ -89,7 +89,11 @@ extension Writer {
                 key: spooled.record.key, explicit: spooled.partition, count: limits.partitions)
             slots.append(Slot(target: index, partition: partition))
         }
-        try checkRoom(for: targets.filter { ledger.topics[$0.name] == nil })
+        // Not `topicsMax`: intake looked at it, and what it admitted must find its way out, or its lane stands still.
+        let created = targets.filter { ledger.topics[$0.name] == nil }
+        if !created.isEmpty {
+            try checkRoom(partitions: created.reduce(0) { $0 + Int64($1.limits.partitions) })
+        }
         return (targets, slots)
     }
 
@@ -101,12 +105,6 @@ extension Writer {
         if ledger.deleted.contains(name) { throw .refused(.topicDeleted(name)) }
         guard settings.createTopics else { throw .refused(.unknownTopic(name)) }
         return Target(name: name, limits: settings.created, partitioner: Partitioner())
-    }
-
-    private func checkRoom(for created: [Target]) throws(JobFailure) {
-        guard !created.isEmpty else { return }
-        let partitions = created.reduce(Int64(0)) { $0 + Int64($1.limits.partitions) }
-        try checkRoom(topics: created.count, partitions: partitions)
     }
 
     private func checkQuota(_ batch: [OutgoingRecord]) throws(JobFailure) {

@@ -3,11 +3,12 @@ import Primitives
 import Records
 import Store
 
-/// What one round of retention has still to look at.
+/// What one round of retention has still to look at. A round is every partition once; it takes one turn, and one more
+/// for each partition that fails.
 struct RetentionSweep {
     var partitions: [TopicPartition] = []
-    /// Asked for while a round was running.
-    var again = false
+    /// Numbers of doomed partitions that failed in this round: they wait for the next.
+    var failedDoomed: Set<Int64> = []
 }
 
 extension Writer {
@@ -17,34 +18,44 @@ extension Writer {
     /// As in Kafka, age is that of the record's own timestamp, and a record goes only after all before it: one from the
     /// future keeps those behind it until the partition's size or its own time takes it.
     ///
-    /// - Parameter starting: begins a round unless one is running; false goes on with it.
+    /// - Parameter startingRound: begins a round when the last one is through; else it goes on, as with false.
     /// - Returns: true when there is more to do.
-    func retain(starting: Bool) throws(StoreError) -> Bool {
-        if starting {
-            if !sweep.partitions.isEmpty {
-                sweep.again = true
-                return false
-            }
-            sweep.partitions = ledger.topics.values.flatMap(\.topicPartitions)
+    /// - Throws: after which everything this slice did is undone. The partition that failed is left out for the rest of
+    ///   the round, so that a damaged page does not keep the other partitions for ever.
+    func retain(startingRound: Bool) throws(StoreError) -> Bool {
+        if startingRound, sweep.partitions.isEmpty {
+            sweep = RetentionSweep(partitions: ledger.topics.values.flatMap(\.topicPartitions))
         }
         var budget = settings.retentionSliceRecords
-        while budget > 0, let number = ledger.doomed.last {
-            let removed = try removeDoomed(number, limit: budget)
-            if removed < budget { ledger.doomed.removeLast() }
+        while budget > 0, let index = ledger.doomed.lastIndex(where: { !sweep.failedDoomed.contains($0) }) {
+            let number = ledger.doomed[index]
+            let removed: Int
+            do throws(StoreError) {
+                removed = try removeDoomed(number, limit: budget)
+            } catch {
+                sweep.failedDoomed.insert(number)
+                throw error.during("retention of a deleted topic's partition, number \(number)")
+            }
+            if removed < budget { ledger.doomed.remove(at: index) }
             budget -= max(removed, 1)
         }
         var looks = settings.retentionSlicePartitions
+        var done: [TopicPartition] = []
         while budget > 0, looks > 0, let partition = sweep.partitions.last {
-            let removed = try expire(partition, limit: budget)
-            if removed < budget { sweep.partitions.removeLast() }
+            let removed: Int
+            do throws(StoreError) {
+                removed = try expire(partition, limit: budget)
+            } catch {
+                sweep.partitions.removeLast()
+                // Undone with this slice.
+                sweep.partitions += done
+                throw error.during("retention of \(partition)")
+            }
+            if removed < budget { done.append(sweep.partitions.removeLast()) }
             budget -= removed
             looks -= 1
         }
-        if sweep.partitions.isEmpty, sweep.again {
-            sweep.again = false
-            sweep.partitions = ledger.topics.values.flatMap(\.topicPartitions)
-        }
-        return !ledger.doomed.isEmpty || !sweep.partitions.isEmpty
+        return ledger.doomed.contains { !sweep.failedDoomed.contains($0) } || !sweep.partitions.isEmpty
     }
 
     private func removeDoomed(_ number: Int64, limit: Int) throws(StoreError) -> Int {
@@ -100,7 +111,14 @@ extension Writer {
         try save(partition)
         ledger.topics[name.topic]?.partitions[Int(name.partition)] = partition
         pending.touched.insert(name.topic)
-        metrics.expired(records: removed)
+        pending.expiredRecords += removed
         return removed
+    }
+}
+
+extension StoreError {
+    /// The same, saying also what it was done for.
+    fileprivate func during(_ what: String) -> StoreError {
+        StoreError(kind, code: code, operation: "\(what): \(operation)", detail: detail)
     }
 }

@@ -21,7 +21,8 @@ extension Writer {
             throw .refused(.invalid("invalid_topic_settings", "retention_bytes \(size) is less than 1"))
         }
         if ledger.topics[name] != nil { return false }
-        try checkRoom(topics: 1, partitions: Int64(count))
+        guard ledger.topics.count < settings.topicsMax else { throw .refused(.tooManyTopics(settings.topicsMax)) }
+        try checkRoom(partitions: Int64(count))
         try stored { () throws(StoreError) in
             var stored = requested
             stored.partitions = count
@@ -30,12 +31,10 @@ extension Writer {
         return true
     }
 
-    func checkRoom(topics: Int, partitions: Int64) throws(JobFailure) {
-        guard ledger.topics.count + topics <= settings.topicsMax else {
-            throw .refused(.tooManyTopics(settings.topicsMax))
-        }
+    /// The file's own end, not a setting: partition numbers are never used again.
+    func checkRoom(partitions: Int64) throws(JobFailure) {
         guard ledger.partitionNumbersUsed + partitions < RecordKey.partitionEnd else {
-            throw .refused(.tooManyTopics(Int(RecordKey.partitionEnd)))
+            throw .refused(.noPartitionNumbersLeft)
         }
     }
 

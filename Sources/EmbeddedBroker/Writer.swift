@@ -1,4 +1,5 @@
 import Broker
+import CoreMetrics
 import Logging
 import Primitives
 import Records
@@ -18,6 +19,7 @@ struct PendingChanges {
     var touched: Set<TopicName> = []
     var records = 0
     var recordBytes: Int64 = 0
+    var expiredRecords = 0
 }
 
 /// The one writer of the file. Owned by the writer thread; jobs run on it, see `WriterLoop`.
@@ -31,14 +33,17 @@ final class Writer {
     var pending = PendingChanges()
     /// What retention has still to look at.
     var sweep = RetentionSweep()
-    let metrics = BrokerMetrics()
-    let log = Logger(label: "postrider.broker")
+    let metrics: BrokerMetrics
+    let log: Logger
 
     init(
-        path: String, settings: EmbeddedBrokerSettings, clock: any TimeSource, fileSystem: any FileSystem
+        path: String, settings: EmbeddedBrokerSettings, clock: any TimeSource, fileSystem: any FileSystem, log: Logger,
+        metrics: any MetricsFactory
     ) throws(StoreError) {
         self.settings = settings
         self.clock = clock
+        self.log = log
+        self.metrics = BrokerMetrics(metrics)
         connection = try Connection.open(
             path: path, schema: BrokerSchema.schema,
             settings: ConnectionSettings(
@@ -82,6 +87,9 @@ final class Writer {
         case .failure(.store(let error)):
             // On a full disk SQLite may have given up the whole transaction: then no job of it happened.
             guard connection.isInTransaction else { throw error }
+            // Here and not at the caller: some, as retention, have nobody to tell.
+            metrics.failed(error.kind.rawValue)
+            log.error("job of a transaction failed", metadata: ["error": "\(error)"])
             pending = before
             ledger = try Ledger.load(connection)
             return { job.fail(BrokerError(error)) }

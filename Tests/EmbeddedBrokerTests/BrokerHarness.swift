@@ -1,7 +1,10 @@
 import Broker
 import Glibc
+import Logging
 import Primitives
 import Records
+import Store
+import Telemetry
 import TestSupport
 import Testing
 
@@ -11,6 +14,8 @@ import Testing
 final class BrokerHarness {
     let directory: String
     let clock = ManualClock()
+    let metrics = MetricsRegistry()
+    let log = RecordedLog()
     private(set) var broker: EmbeddedBroker
 
     init(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
@@ -20,7 +25,8 @@ final class BrokerHarness {
         directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } + "/broker"
         var settings = EmbeddedBrokerSettings()
         configure(&settings)
-        broker = try EmbeddedBroker(directory: directory, settings: settings, clock: clock, timers: clock)
+        broker = try EmbeddedBroker(
+            directory: directory, settings: settings, clock: clock, timers: clock, log: log.logger, metrics: metrics)
     }
 
     deinit {
@@ -33,7 +39,15 @@ final class BrokerHarness {
         broker.close()
         var settings = broker.settings
         configure(&settings)
-        broker = try EmbeddedBroker(directory: directory, settings: settings, clock: clock, timers: clock)
+        broker = try EmbeddedBroker(
+            directory: directory, settings: settings, clock: clock, timers: clock, log: log.logger, metrics: metrics)
+    }
+
+    /// `postrider_broker_failures_total` of one reason.
+    func failures(_ reason: StoreError.Kind) -> Int {
+        let prefix = #"postrider_broker_failures_total{reason="\#(reason.rawValue)"} "#
+        let lines = String(decoding: metrics.text(), as: UTF8.self).split(separator: "\n")
+        return lines.first { $0.hasPrefix(prefix) }.flatMap { Int($0.dropFirst(prefix.count)) } ?? 0
     }
 
     func sink(spool: SpoolID = spoolOne, lane: Int = 0) throws -> any RecordSink {
@@ -80,9 +94,7 @@ final class BrokerHarness {
     func settle() throws {
         try broker.writes.wait { (_) throws(JobFailure) in }
         // A slice of retention queues the next one.
-        while try broker.writes.wait({ (writer) throws(JobFailure) in
-            !writer.ledger.doomed.isEmpty || !writer.sweep.partitions.isEmpty
-        }) {}
+        while broker.isRetaining { try broker.writes.wait { (_) throws(JobFailure) in } }
     }
 }
 

@@ -20,16 +20,62 @@ import Testing
         #expect(try harness.describe(orders) == nil)
     }
 
-    @Test func topicsMax_RefusesCreationAsRetriable_AndKnowledgeSaysMissing() throws {
+    @Test func topicsMax_RefusesCreateAsRetriable_AndKnowledgeSaysMissing() throws {
         let harness = try BrokerHarness { $0.topicsMax = 1 }
         #expect(
             harness.broker.knowledge(of: payments) == .creatable(KnownTopic(partitions: 4, recordBytesMax: 1_114_112)))
         _ = try harness.create(orders)
         #expect(harness.broker.knowledge(of: payments) == .missing)
-        try expectRefusal("too_many_topics") { _ = try harness.create(payments) }
+        try expectRefusal("too_many_topics", class: .retriable) { _ = try harness.create(payments) }
+    }
+
+    /// Intake said `creatable` to each of them before any was handed over: refusing one later would hold up its lane
+    /// for good.
+    @Test func handOver_CreatesWhatIntakeAdmitted_WhenTopicsMaxIsPassedMeanwhile() throws {
+        let harness = try BrokerHarness { $0.topicsMax = 2 }
+        let names = (1...4).compactMap { TopicName("topic-\($0)") }
+        for name in names {
+            #expect(harness.broker.knowledge(of: name) == .creatable(harness.broker.settings.created))
+        }
         let sink = try harness.sink()
-        let error = try brokerError { try sink.deliver([outgoing(1, payments)]) }
-        #expect(error.class == .retriable)
+        try sink.deliver(names.prefix(3).enumerated().map { outgoing($0.offset + 1, $0.element) })
+        try sink.deliver([outgoing(4, names[3])])
+        for reopened in [false, true] {
+            if reopened { try harness.reopen() }
+            for (index, name) in names.enumerated() {
+                #expect(try harness.values(name)[0] == ["v\(index + 1)"])
+            }
+            // Nothing more than that.
+            #expect(harness.broker.knowledge(of: payments) == .missing)
+            try expectRefusal("too_many_topics") { _ = try harness.create(payments) }
+        }
+    }
+
+    @Test func newTopic_IsRecordFatal_WhenPartitionNumbersAreUsedUp() throws {
+        let harness = try BrokerHarness { $0.topicsMax = .max }
+        try harness.broker.writes.wait { (writer) throws(JobFailure) in
+            // Room for one topic of 4 partitions.
+            try stored { () throws(StoreError) in
+                try writer.connection.execute(
+                    "INSERT INTO sqlite_sequence (name, seq) VALUES ('partitions', \(RecordKey.partitionEnd - 5))")
+                writer.ledger = try Ledger.load(writer.connection)
+            }
+        }
+        let sink = try harness.sink()
+        try expectRefusal("partition_numbers_exhausted", class: .recordFatal) {
+            try sink.deliver([outgoing(1), outgoing(2, payments)])
+        }
+        try sink.deliver([outgoing(1)])
+        try expectRefusal("partition_numbers_exhausted", class: .recordFatal) {
+            try sink.deliver([outgoing(2, payments)])
+        }
+        try expectRefusal("partition_numbers_exhausted") {
+            _ = try harness.create(payments, TopicSettings(partitions: 1))
+        }
+        // The lane goes on.
+        try sink.deliver([outgoing(3)])
+        try harness.reopen()
+        #expect(try harness.values(orders)[0] == ["v1", "v3"])
     }
 
     @Test func deletedTopic_IsNotCreatedByProducing_OnlyByCreate() throws {

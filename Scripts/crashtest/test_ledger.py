@@ -1,0 +1,48 @@
+"""What clients were told must reach the checker as it was told."""
+
+import unittest
+
+from crashtest.checker import Answer, Logged
+from crashtest.ledger import Ledger
+
+
+def place(offset, partition=0, topic="t"):
+    return {"topic": topic, "partition": partition, "offset": offset}
+
+
+class LedgerTests(unittest.TestCase):
+    def test_of_answers_to_acknowledgements_the_greatest_offset_is_kept(self):
+        book = Ledger()
+        for offset in (3, 7, 5):
+            book.answered("c", [place(offset)])
+        book.answered("c", [place(2, partition=1), place(0, partition=2)])
+        book.answered("d", [place(1)])
+        book.answered("d", [])
+        expected = {("c", "t", 0): 7, ("c", "t", 1): 2, ("c", "t", 2): 0, ("d", "t", 0): 1}
+        self.assertEqual(book.consumed().answered, expected)
+
+    def test_records_are_counted_by_consumer_and_the_end_reader_is_not(self):
+        book = Ledger()
+        book.took("c", 2)
+        book.took("c", 0)
+        book.took("d", 1)
+        book.read([Logged("t", 0, 0, b"x")])
+        consumed = book.consumed()
+        self.assertEqual(consumed.polled, {"c": 2, "d": 1})
+        self.assertEqual(consumed.read, {Logged("t", 0, 0, b"x")})
+
+    def test_acknowledged_offsets_are_kept_by_lane(self):
+        book = Ledger()
+        book.acknowledging("c", [place(0), place(4), place(0, partition=1)])
+        book.acknowledging("c", [place(1)])
+        self.assertEqual(book.consumed().acknowledged, {("c", "t", 0): {0, 1, 4}, ("c", "t", 1): {0}})
+
+    def test_last_receipts_are_those_of_accepted_requests(self):
+        book = Ledger()
+        for sequence, answer in enumerate([Answer.ACCEPTED, Answer.NOT_ACCEPTED, Answer.ACCEPTED]):
+            book.settle(book.sending(1, "t", [(sequence, b"")]), answer, [f"receipt-{sequence}"])
+        self.assertEqual(book.last_receipts(), ["receipt-2"])
+
+
+if __name__ == "__main__":
+    unittest.main()
