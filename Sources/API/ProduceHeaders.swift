@@ -65,6 +65,9 @@ struct ProduceHeaders {
         case _ where name.hasPrefix(Self.recordHeader):
             let name = String(name.dropFirst(Self.recordHeader.utf8.count))
             guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
+            guard name.utf8.count <= Int(UInt16.max) else {
+                throw .invalid("Postrider-Header-", "a name of 1 to 65,535 bytes is expected")
+            }
             recordHeaders.append(RecordHeader(name: name, value: value[...]))
         // Of a response, sent back by a client or a proxy.
         case "postrider-request-id", "postrider-gateway": return

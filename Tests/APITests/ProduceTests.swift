@@ -109,6 +109,20 @@ import Testing
         #expect(headers.map { $0["value"]?.string } == ["a", "b", ""])
     }
 
+    @Test func recordHeader_WithANameThatNoRecordHolds_IsRefused() throws {
+        let wide = try LocalGateway {
+            try $0.set("http.header_bytes_max=256KiB")
+            try $0.set("limits.record_bytes_max=512KiB")
+        }
+        func produce(nameBytes: Int) throws -> Answer {
+            let name = "Postrider-Header-" + String(repeating: "n", count: nameBytes)
+            return try wide.request("POST", "/v1/topics/wide", [(name, "v")], body: Array("value".utf8))
+        }
+        #expect(try produce(nameBytes: 65_535).status == 202)
+        expectProblem(
+            try produce(nameBytes: 65_536), 400, "invalid_parameter", outcome: "not_accepted", retryable: false)
+    }
+
     @Test func refusals_NameTheReason() throws {
         let cases: [(target: String, headers: [(String, String)], status: Int, code: String)] = [
             ("/v1/topics/a%20b", [], 400, "invalid_topic"),
