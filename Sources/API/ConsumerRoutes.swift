@@ -11,6 +11,9 @@ struct ConsumerRoutes {
     private static let graceAfterWait = Duration.seconds(15)
     private static let (recordsDefault, recordsMax) = (100, 10_000)
     private static let (bytesDefault, bytesMax) = (1 << 20, 16 << 20)
+    /// One answer takes at most this part of `http.response_memory_max` (a single record may take more), so that one
+    /// client that reads slowly does not keep it from the others.
+    private static let answerMemoryParts = 4
 
     private let api: API
 
@@ -117,28 +120,32 @@ struct ConsumerRoutes {
                 onClientGone: { ParkedPoll.cancel(parked) })
             if !isParked { return }
         }
-        let consumers = api.consumers
         let poll = PollRequest(
             consumer: name, topics: topics, max: max, maxBytes: maxBytes, wait: wait,
-            client: parameters.text("client"),
-            reserve: { bytes in
-                let needed = RecordWriter.answerBytes(recordBytes: bytes)
-                if responder.reserve(needed) { return true }
-                responder.whenMemoryIsFree(needed) { consumers.pollMemoryAvailable() }
-                return false
-            },
+            client: parameters.text("client"), memory: memory(of: responder),
             isClientPresent: { !responder.isClientGone() })
-        let started = consumers.poll(poll) { result in
+        let started = api.consumers.poll(poll) { result in
             if case .failure = result, parked.withLock({ $0.isCancelled }) { return }
             // Records that this answer carries and that nobody sees come again at their deadline, or at the client's
             // next poll.
-            responder.respond(answer(result) { RecordWriter.answer($0) })
+            responder.respond(answer(result) { RecordWriter.answer($0, capacity: responder.reservedBytes) })
         }
         let isCancelled = parked.withLock { parked in
             parked.handle = started
             return parked.isCancelled
         }
         if isCancelled { started.cancel() }
+    }
+
+    private static func memory(of responder: Responder) -> AnswerMemory {
+        var memory = AnswerMemory()
+        memory.emptyBytes = AnswerBytes.empty
+        memory.recordBytes = { AnswerBytes.of($0) }
+        memory.skippedBytes = { AnswerBytes.ofSkipped($0) }
+        memory.answerBytesMax = max(1, responder.responseMemoryMax / answerMemoryParts)
+        memory.reserve = { responder.reserve($0, orLater: $1) }
+        memory.giveBack = { responder.giveBack($0) }
+        return memory
     }
 }
 

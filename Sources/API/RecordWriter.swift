@@ -7,12 +7,9 @@ import Telemetry
 
 /// Records as JSON, so that none can poison an answer: whatever bytes it has, some form of it is valid.
 enum RecordWriter {
-    /// An upper bound in almost all cases of what a record's bytes become: base 64 and escapes included.
-    static func answerBytes(recordBytes: Int) -> Int { 2 * recordBytes + 512 }
-
-    static func answer(_ answer: PollAnswer) -> [UInt8] {
-        let bytes = answer.records.reduce(256) { $0 + answerBytes(recordBytes: $1.record.record.bytes) }
-        var writer = JSONWriter(capacity: bytes)
+    /// - Parameter capacity: with `AnswerBytes` of all of it, the text is never copied to grow.
+    static func answer(_ answer: PollAnswer, capacity: Int = AnswerBytes.empty) -> [UInt8] {
+        var writer = JSONWriter(capacity: capacity)
         writer.object { writer in
             writer.key("ack")
             if let ack = answer.ack { writer.string(ack) } else { writer.null() }

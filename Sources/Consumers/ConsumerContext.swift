@@ -13,7 +13,6 @@ struct ConsumerContext: Sendable {
     let epoch: UInt32
     let settings: ConsumersSettings
     let slots: FetchSlots
-    let memory = MemoryWaiters()
     let serials = Lock<UInt64>(0)
     let log = Logger(label: "postrider.consumers")
     let metrics = ConsumerMetrics()

@@ -34,10 +34,11 @@ enum ConsumerEffect: Sendable {
     /// The poll holds a slot, or is in the queue for one.
     case releaseSlot(PollID)
     case fetch(FetchTicket, FetchRequest)
-    /// Records are there: is the client, is the memory? Answered by `offered`.
-    case offer(PollID, moreBytes: Int)
-    /// A poll waits for `pollMemoryAvailable`.
-    case awaitMemory
+    /// Records are there: is the client, is the memory? Answered by `offered`, and by `memoryGranted` when the memory
+    /// comes later. 0: it was taken before.
+    case offer(PollID, bytes: Int)
+    /// The poll has no use now for memory that it took.
+    case giveBack(PollID, bytes: Int)
     case complete(PollID, Result<PollAnswer, ConsumerError>)
     case commit(number: UInt64, [TopicPartition: CommittedOffset])
     case acknowledged(CallID, Result<AcknowledgementResult, ConsumerError>)

@@ -17,8 +17,6 @@ final class ConsumerRunner: Sendable {
         /// The delegate of a membership that is being opened: nobody else holds it.
         var opening: SubscriptionListener?
         var timer: (deadline: MonotonicInstant, token: TimerToken)?
-        /// As read before the last refusal of memory.
-        var memoryGeneration: UInt64 = 0
         var onEnded: (@Sendable () -> Void)?
     }
 
@@ -85,7 +83,6 @@ final class ConsumerRunner: Sendable {
 
     /// Answers all calls with `error`. `ended` is called once no commit of this consumer is under way; call it once.
     func end(_ error: ConsumerError, ended: @escaping @Sendable () -> Void) {
-        context.memory.forget(ObjectIdentifier(self))
         run { guarded, _ in
             guarded.onEnded = ended
             guarded.state.end(error)
@@ -144,12 +141,10 @@ final class ConsumerRunner: Sendable {
             }
         case .releaseSlot(let poll): context.slots.release(slot(poll))
         case .fetch(let ticket, let request): fetch(ticket, request)
-        case .offer(let poll, let moreBytes): offer(poll, moreBytes)
-        case .awaitMemory:
-            let since = guarded.withLock { $0.memoryGeneration }
-            context.memory.wait(ObjectIdentifier(self), since: since) { [weak self] in
-                self?.run { guarded, _ in guarded.state.memoryAvailable() }
-            }
+        case .offer(let poll, let bytes): offer(poll, bytes)
+        case .giveBack(let poll, let bytes):
+            let request = guarded.withLock { $0.polls[poll]?.request }
+            request?.memory.giveBack(bytes)
         case .complete(let poll, let result):
             let call = guarded.withLock { $0.polls.removeValue(forKey: poll) }
             call?.completion(result)
@@ -219,29 +214,41 @@ final class ConsumerRunner: Sendable {
         guard let subscription else {
             // Closed between the decision and now.
             let error = BrokerError(.retriable, code: "subscription_closed", detail: "the consumer left its group")
-            return run { guarded, now in guarded.state.fetched(ticket, .failure(error), now: now) }
+            return run { guarded, now in guarded.state.fetched(ticket, .failure(error), costs: [], now: now) }
         }
         subscription.fetch(request) { result in
-            self.run { guarded, now in guarded.state.fetched(ticket, result, now: now) }
+            let costs = self.costs(result, for: ticket.poll)
+            self.run { guarded, now in guarded.state.fetched(ticket, result, costs: costs, now: now) }
         }
+    }
+
+    /// Looks at every byte, so not under the lock.
+    private func costs(_ result: Result<FetchResult, BrokerError>, for poll: PollID) -> [Int] {
+        guard case .success(let fetch) = result, let request = guarded.withLock({ $0.polls[poll]?.request }) else {
+            return []
+        }
+        return fetch.records.map(request.memory.recordBytes)
     }
 
     // MARK: Answering
 
-    private func offer(_ poll: PollID, _ moreBytes: Int) {
-        let generation = context.memory.generation
+    private func offer(_ poll: PollID, _ bytes: Int) {
         let request = guarded.withLock { $0.polls[poll]?.request }
         let verdict: OfferVerdict
         if let request, request.isClientPresent() {
-            verdict = moreBytes == 0 || request.reserve(moreBytes) ? .granted : .noMemory
+            verdict = bytes == 0 || reserve(bytes, for: poll, request) ? .granted : .noMemory
         } else {
             verdict = .clientGone
         }
         let (serial, wallMs) = (context.nextSerial(), context.clock.wallMilliseconds())
         run { guarded, now in
-            guarded.memoryGeneration = generation
-            guarded.state.offered(
-                poll, verdict, moreBytes: moreBytes, serial: serial, now: now, wallMs: wallMs)
+            guarded.state.offered(poll, verdict, bytes: bytes, serial: serial, now: now, wallMs: wallMs)
+        }
+    }
+
+    private func reserve(_ bytes: Int, for poll: PollID, _ request: PollRequest) -> Bool {
+        request.memory.reserve(bytes) { [weak self] in
+            self?.run { guarded, _ in guarded.state.memoryGranted(poll, bytes: bytes) }
         }
     }
 

@@ -4,9 +4,8 @@ import Records
 
 /// A poll's way through its partitions: claim, fetch, offer, lease.
 extension ConsumerState {
-    /// Bytes that a record costs in memory on top of its contents.
-    static let recordOverheadBytes = 64
-    /// A poll that has this share of its bytes is answered; looking for more would mostly fetch what does not fit.
+    /// A poll that has this share of its bytes, or of its answer's, is answered; looking for more would mostly fetch
+    /// what does not fit.
     static let enoughBytesShare = 0.75
 
     /// Something of it is open, and none of it waits for the next try.
@@ -40,8 +39,26 @@ extension ConsumerState {
     private mutating func finish(_ id: PollID, _ gather: Gather) {
         guard gather.count > 0, let index = index(of: id) else { return giveUp(id, gather) }
         polls[index].phase = .offering(gather)
-        let wanted = gather.bytes + gather.count * Self.recordOverheadBytes
-        effects.append(.offer(id, moreBytes: max(0, wanted - polls[index].reservedBytes)))
+        let wanted = overheadBytes(gather, polls[index]) + gather.answerBytes
+        let reserved = polls[index].reservedBytes
+        if wanted <= reserved {
+            effects.append(.offer(id, bytes: 0))
+        } else {
+            if reserved > 0 { effects.append(.giveBack(id, bytes: reserved)) }
+            polls[index].reservedBytes = 0
+            effects.append(.offer(id, bytes: wanted))
+        }
+    }
+
+    /// What the answer costs besides its records.
+    private func overheadBytes(_ gather: Gather, _ poll: PollState) -> Int {
+        let skipped: [TopicPartition]
+        if let serial = gather.repeated {
+            skipped = answers[serial]?.skipped.map(\.partition) ?? []
+        } else {
+            skipped = gather.parts.map(\.partition).filter { partitions[$0]?.skipped != nil }
+        }
+        return skipped.reduce(poll.memory.emptyBytes) { $0 + poll.memory.skippedBytes($1) }
     }
 
     /// Back into the line, at the old place.
@@ -68,9 +85,10 @@ extension ConsumerState {
     ) -> (FetchTicket, FetchRequest)? {
         while gather.fetches < settings.fetchesPerPollMax {
             guard let part = gather.parts.last else { return nil }
-            let bytesLeft = poll.maxBytes - gather.bytes
+            // No record costs less in the answer than its bytes.
+            let bytesLeft = max(1, min(poll.maxBytes - gather.bytes, poll.answerBytesMax - gather.answerBytes))
             let recordsLeft = poll.max - gather.count
-            guard recordsLeft > 0, gather.count == 0 || gather.bytes < enoughBytes(poll) else { return nil }
+            guard recordsLeft > 0, gather.count == 0 || !hasEnough(gather, poll) else { return nil }
             if let partition = partitions[part.partition], partition.version == part.version,
                 partition.claim == poll.id, partition.isDue(now)
             {
@@ -107,8 +125,9 @@ extension ConsumerState {
         return nil
     }
 
-    private func enoughBytes(_ poll: PollState) -> Int {
-        Int(Double(poll.maxBytes) * Self.enoughBytesShare)
+    private func hasEnough(_ gather: Gather, _ poll: PollState) -> Bool {
+        func isEnough(_ bytes: Int, of most: Int) -> Bool { bytes >= Int(Double(most) * Self.enoughBytesShare) }
+        return isEnough(gather.bytes, of: poll.maxBytes) || isEnough(gather.answerBytes, of: poll.answerBytesMax)
     }
 
     /// What of the answer is still open, whatever this poll's own limits are: the token stands for all of it.
@@ -142,7 +161,10 @@ extension ConsumerState {
 
     // MARK: What a fetch brought
 
-    mutating func fetched(_ ticket: FetchTicket, _ result: Result<FetchResult, BrokerError>, now: MonotonicInstant) {
+    /// - Parameter costs: `AnswerMemory.recordBytes` of each record; the poll's own, so empty when that has ended.
+    mutating func fetched(
+        _ ticket: FetchTicket, _ result: Result<FetchResult, BrokerError>, costs: [Int], now: MonotonicInstant
+    ) {
         guard let index = index(of: ticket.poll), case .gathering(var gather) = polls[index].phase,
             gather.ticket == ticket, var part = gather.parts.popLast()
         else {
@@ -154,7 +176,8 @@ extension ConsumerState {
         guard var partition = partitions[ticket.partition], partition.version == ticket.version else {
             // Revoked or moved under the poll: what was gathered elsewhere is still good.
             gather.count -= part.records.count
-            gather.bytes -= part.records.reduce(0) { $0 + $1.record.bytes }
+            gather.bytes -= part.bytes
+            gather.answerBytes -= part.answerBytes
             if gather.repeated == nil { finish(ticket.poll, gather) } else { giveUp(ticket.poll, gather) }
             return
         }
@@ -172,7 +195,7 @@ extension ConsumerState {
             partition.retryAt = nil
             partition.backoff.reset()
             partition.end = fetch.highWatermark
-            isStuck = !accept(fetch, ticket, polls[index], &gather, &part, &partition)
+            isStuck = !accept(fetch, costs, ticket, polls[index], &gather, &part, &partition)
             // The source has nothing there yet, although something was; it is not asked in a loop.
             if isStuck { partition.retryAt = now + partition.backoff.nextDelay() }
         }
@@ -191,9 +214,10 @@ extension ConsumerState {
 
     /// - Returns: false when there was no progress among records that were handed out before.
     private mutating func accept(
-        _ fetch: FetchResult, _ ticket: FetchTicket, _ poll: PollState, _ gather: inout Gather,
+        _ fetch: FetchResult, _ costs: [Int], _ ticket: FetchTicket, _ poll: PollState, _ gather: inout Gather,
         _ part: inout GatheredPart, _ partition: inout PartitionState
     ) -> Bool {
+        precondition(costs.count == fetch.records.count)
         let isRepeat = gather.repeated != nil
         var covered = max(fetch.nextOffset, ticket.offset)
         var isFull = false
@@ -207,9 +231,15 @@ extension ConsumerState {
                 partition.raiseLowWatermark(to: fetch.lowWatermark, from: ticket.offset)
                 effects.append(.note(.skipped(ticket.partition, ticket.offset..<fetch.lowWatermark)))
             }
-            for record in fetch.records where isWanted(record.offset, ticket, gather.repeated, part, partition) {
+            var overhead = overheadBytes(gather, poll)
+            if partition.skipped != nil { overhead += poll.memory.skippedBytes(ticket.partition) }
+            for (record, cost) in zip(fetch.records, costs)
+            where isWanted(record.offset, ticket, gather.repeated, part, partition) {
                 let size = record.record.bytes
-                let isOver = !isRepeat && gather.count > 0 && gather.bytes + size > poll.maxBytes
+                let isOver =
+                    !isRepeat && gather.count > 0
+                    && (gather.bytes + size > poll.maxBytes
+                        || overhead + gather.answerBytes + cost > poll.answerBytesMax)
                 let isOutside =
                     ticket.isFresh
                     && !partition.admits(
@@ -220,8 +250,11 @@ extension ConsumerState {
                     break
                 }
                 part.records.append(record)
+                part.bytes += size
+                part.answerBytes += cost
                 gather.count += 1
                 gather.bytes += size
+                gather.answerBytes += cost
             }
         }
         // Enough for this poll; the rest waits for the next.

@@ -12,7 +12,7 @@ enum OfferVerdict: Sendable {
 extension ConsumerState {
     /// - Parameter serial: never used before in this epoch.
     mutating func offered(
-        _ id: PollID, _ verdict: OfferVerdict, moreBytes: Int, serial: UInt64, now: MonotonicInstant, wallMs: Int64
+        _ id: PollID, _ verdict: OfferVerdict, bytes: Int, serial: UInt64, now: MonotonicInstant, wallMs: Int64
     ) {
         guard let index = index(of: id), case .offering(let gather) = polls[index].phase else { return }
         let doom = polls[index].doom ?? (verdict == .clientGone ? .clientLeft : nil)
@@ -20,10 +20,10 @@ extension ConsumerState {
             dismiss(id, .failure(doom))
         } else if verdict == .noMemory {
             giveUp(id, gather)
-            polls[index].phase = .starved
-            effects.append(.awaitMemory)
+            // It may have come meanwhile.
+            if polls[index].reservedBytes == 0 { polls[index].phase = .starved }
         } else {
-            polls[index].reservedBytes += moreBytes
+            polls[index].reservedBytes += bytes
             let answer =
                 gather.repeated == nil
                 ? lease(gather, polls[index], serial, now, wallMs) : again(gather)

@@ -19,8 +19,9 @@ extension ConsumerState {
         let waitUntil = now + min(max(request.wait, .zero), settings.pollWaitMax)
         polls.append(
             PollState(
-                id: id, client: request.client, max: request.max, maxBytes: request.maxBytes, waitUntil: waitUntil,
-                giveUpAt: waitUntil + settings.brokerTimeout, isWaitOver: waitUntil <= now))
+                id: id, client: request.client, max: request.max, maxBytes: request.maxBytes,
+                memory: request.memory, waitUntil: waitUntil, giveUpAt: waitUntil + settings.brokerTimeout,
+                isWaitOver: waitUntil <= now))
         ensureOpen(now)
         return id
     }
@@ -40,8 +41,20 @@ extension ConsumerState {
         }
     }
 
-    mutating func memoryAvailable() {
-        for index in polls.indices { if case .starved = polls[index].phase { polls[index].phase = .waiting } }
+    /// Memory for the poll's answer was taken after all. It may have ended: then the caller frees it with the error.
+    mutating func memoryGranted(_ id: PollID, bytes: Int) {
+        guard let index = index(of: id) else { return }
+        polls[index].reservedBytes += bytes
+        if case .starved = polls[index].phase { polls[index].phase = .waiting }
+    }
+
+    /// Others took the records that the memory was for.
+    mutating func giveMemoryBack() {
+        for index in polls.indices where polls[index].reservedBytes > 0 {
+            guard case .waiting = polls[index].phase else { continue }
+            effects.append(.giveBack(polls[index].id, bytes: polls[index].reservedBytes))
+            polls[index].reservedBytes = 0
+        }
     }
 
     func index(of id: PollID) -> Int? {

@@ -105,6 +105,7 @@ struct ConsumerState: Sendable {
         startLoad(now)
         expirePolls(now)
         serveWaiting(now)
+        giveMemoryBack()
         settleIdle(now)
         if case .ended = session, polls.isEmpty, calls.isEmpty, commit == nil, !hasSaidEnded {
             hasSaidEnded = true

@@ -146,9 +146,6 @@ public final class Consumers: Sendable {
         }
     }
 
-    /// Memory for answers came back: polls that were refused some try again, in order.
-    public func pollMemoryAvailable() { context.memory.wakeAll() }
-
     // MARK: Acknowledging
 
     /// Commits what the client is done with; completes after the store's sync.

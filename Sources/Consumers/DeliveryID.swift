@@ -21,6 +21,9 @@ struct AnswerToken: Hashable, Sendable, CustomStringConvertible {
 /// `<epoch>.<serial>.<topic index>.<partition>.<offset>.<attempt>` in base 36: opaque to clients, checked against the
 /// lease table alone.
 struct DeliveryID: Hashable, Sendable, CustomStringConvertible {
+    /// Six numbers of at most 13 digits and five points.
+    static let bytesMax = 6 * 13 + 5
+
     let answer: AnswerToken
     /// In the definition's sorted topics.
     let topicIndex: Int
@@ -61,8 +64,7 @@ private func writeNumbers(_ numbers: [UInt64]) -> String {
 
 /// Strict: one text for each value, so that ids can be compared as text.
 private func readNumbers(_ text: String, count: Int) -> [UInt64]? {
-    // The longest id: six numbers of at most 13 digits and five points.
-    guard text.utf8.count <= 6 * 13 + 5 else { return nil }
+    guard text.utf8.count <= DeliveryID.bytesMax else { return nil }
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == count else { return nil }
     let numbers = parts.compactMap { UInt64($0, radix: 36) }

@@ -15,16 +15,14 @@ public struct PollRequest: Sendable {
     public var wait: Duration
     /// nil: this poll is its own client, and only the deadline gives its records back.
     public var client: String?
-    /// Takes so many more bytes for this poll's answer, called before anything is leased; the caller gives them back
-    /// once it is done with the answer, or with the error. When false, the poll waits for
-    /// `Consumers.pollMemoryAvailable`. Must not block.
-    public var reserve: @Sendable (Int) -> Bool
+    /// What the answer costs, and where that comes from.
+    public var memory: AnswerMemory
     /// Looked at right before records are leased: false leases nothing. Must not block.
     public var isClientPresent: @Sendable () -> Bool
 
     public init(
         consumer: ConsumerName, topics: [TopicName] = [], max: Int = 100, maxBytes: Int = 1 << 20,
-        wait: Duration = .zero, client: String? = nil, reserve: @escaping @Sendable (Int) -> Bool = { _ in true },
+        wait: Duration = .zero, client: String? = nil, memory: AnswerMemory = AnswerMemory(),
         isClientPresent: @escaping @Sendable () -> Bool = { true }
     ) {
         self.consumer = consumer
@@ -33,7 +31,7 @@ public struct PollRequest: Sendable {
         self.maxBytes = maxBytes
         self.wait = wait
         self.client = client
-        self.reserve = reserve
+        self.memory = memory
         self.isClientPresent = isClientPresent
     }
 
@@ -44,6 +42,9 @@ public struct PollRequest: Sendable {
         guard maxBytes >= 1, maxBytes <= settings.pollBytesMax else {
             throw .invalid(field: "max_bytes", reason: "between 1 and \(settings.pollBytesMax)")
         }
+        guard memory.answerBytesMax >= 1 else {
+            throw .invalid(field: "memory", reason: "answerBytesMax is at least 1")
+        }
         if let client, client.isEmpty || client.utf8.count > settings.clientNameBytesMax {
             throw .invalid(field: "client", reason: "between 1 and \(settings.clientNameBytesMax) bytes")
         }
@@ -52,6 +53,9 @@ public struct PollRequest: Sendable {
 
 /// A record handed out.
 public struct DeliveredRecord: Equatable, Sendable {
+    /// The longest `id`, and the longest `PollAnswer.ack`.
+    public static let idBytesMax = DeliveryID.bytesMax
+
     public var record: StoredRecord
     /// Opaque; names this hand-out of this record.
     public var id: String

@@ -7,6 +7,10 @@ struct GatheredPart: Sendable {
     let partition: TopicPartition
     let version: UInt64
     var records: [StoredRecord] = []
+    /// Key, value and headers of the records.
+    var bytes = 0
+    /// What the records add to the answer.
+    var answerBytes = 0
     /// Where fetching goes on among entries that were handed out before.
     var cursor: Int64 = 0
     /// The partition's position once the records are leased; nil as long as nothing new is among them.
@@ -20,7 +24,10 @@ struct Gather: Sendable {
     /// An answer of this client that is still open: handed out again, unchanged.
     var repeated: UInt64?
     var count = 0
+    /// Over the parts.
     var bytes = 0
+    /// Over the parts.
+    var answerBytes = 0
     /// Room under `max_in_flight` that new records of this poll take.
     var room = 0
     /// Of which the fetch under way asked for.
@@ -48,6 +55,7 @@ struct PollState: Sendable {
     let client: String?
     let max: Int
     let maxBytes: Int
+    let memory: AnswerMemory
     let waitUntil: MonotonicInstant
     /// Past `waitUntil`, what is under way gets this long.
     let giveUpAt: MonotonicInstant
@@ -55,8 +63,12 @@ struct PollState: Sendable {
     var isWaitOver = false
     /// What it is answered with when the runner comes back: it ended while the runner was asking.
     var doom: ConsumerError?
-    /// Taken from the caller's memory so far.
+    /// Taken from the caller's memory, and not given back. Nothing while it waits for records, or for memory: who holds
+    /// some and waits for more keeps it from others that do the same.
     var reservedBytes = 0
+
+    /// A poll that waited for memory makes an answer of what it got, not a larger one that has to wait again.
+    var answerBytesMax: Int { reservedBytes > 0 ? min(reservedBytes, memory.answerBytesMax) : memory.answerBytesMax }
 
     /// nil while the runner is about to come back.
     var deadline: MonotonicInstant? {

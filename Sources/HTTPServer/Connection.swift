@@ -114,10 +114,14 @@ final class Connection: @unchecked Sendable {
     /// The response is out, or the connection broke.
     func complete(ok: Bool) {
         let now = core.clock.now()
-        let rest = exchange.withLock { $0.complete(now: now) }
+        let rest = exchange.withLock { exchange in
+            core.responseMemory.leave(ObjectIdentifier(self))
+            return exchange.complete(now: now)
+        }
         core.bodyMemory.release(upload.takeCharge())
         upload = Upload()
         core.responseMemory.release(rest.reservedBytes)
+        core.responseMemory.serveWaiting()
         if let parking = rest.parking { core.unpark(parking) }
         if !ok { core.metrics.brokenRequests.increment() }
         core.noteProgress()
@@ -135,7 +139,13 @@ final class Connection: @unchecked Sendable {
     func answer(_ generation: UInt64, _ response: HTTPResponse) -> Bool {
         let answer = exchange.withLock { exchange -> Exchange.Answer in
             let answer = exchange.answer(generation, response)
-            if case .resume = answer { MHD_resume_connection(handle) }
+            switch answer {
+            case .ignored: break
+            case .taken: core.responseMemory.leave(ObjectIdentifier(self))
+            case .resume:
+                core.responseMemory.leave(ObjectIdentifier(self))
+                MHD_resume_connection(handle)
+            }
             return answer
         }
         switch answer {
@@ -144,6 +154,7 @@ final class Connection: @unchecked Sendable {
             return false
         case .taken(let parking), .resume(let parking):
             if let parking { core.unpark(parking) }
+            core.responseMemory.serveWaiting()
             return true
         }
     }
@@ -162,6 +173,46 @@ final class Connection: @unchecked Sendable {
             exchange.reservedBytes += bytes
             return true
         }
+    }
+
+    /// As `reserve`, or in line for it: at most one place for each connection.
+    func reserve(_ generation: UInt64, _ bytes: Int, orLater reserved: @escaping @Sendable () -> Void) -> Bool {
+        precondition(bytes >= 0)
+        let memory = core.responseMemory
+        // Under the lock, so that a request that is over never takes a place that nobody would give up.
+        let isReserved = exchange.withLock { exchange in
+            guard exchange.isOpen(generation) else { return false }
+            let isCharged = memory.chargeOrWait(bytes, for: ObjectIdentifier(self)) { [self] in
+                if keep(generation, bytes) { reserved() } else { memory.release(bytes) }
+            }
+            if isCharged { exchange.reservedBytes += bytes }
+            return isCharged
+        }
+        if !isReserved { memory.serveWaiting() }
+        return isReserved
+    }
+
+    /// - Returns: false when the request for which the bytes were charged was answered meanwhile.
+    private func keep(_ generation: UInt64, _ bytes: Int) -> Bool {
+        exchange.withLock { exchange in
+            guard exchange.isOpen(generation) else { return false }
+            exchange.reservedBytes += bytes
+            return true
+        }
+    }
+
+    func reservedBytes(_ generation: UInt64) -> Int {
+        exchange.withLock { $0.isOpen(generation) ? $0.reservedBytes : 0 }
+    }
+
+    func giveBack(_ generation: UInt64, _ bytes: Int) {
+        let given = exchange.withLock { exchange -> Int in
+            guard exchange.isOpen(generation) else { return 0 }
+            precondition(bytes >= 0 && bytes <= exchange.reservedBytes)
+            exchange.reservedBytes -= bytes
+            return bytes
+        }
+        core.responseMemory.release(given)
     }
 
     func park(
@@ -215,11 +266,13 @@ final class Connection: @unchecked Sendable {
     func drop(_ generation: UInt64) {
         let parking = exchange.withLock { exchange -> Exchange.Parking? in
             guard let parking = exchange.drop(generation) else { return nil }
+            core.responseMemory.leave(ObjectIdentifier(self))
             MHD_resume_connection(handle)
             return parking
         }
         guard let parking else { return }
         core.unpark(parking)
+        core.responseMemory.serveWaiting()
         core.metrics.clientsGone.increment()
         parking.onClientGone()
     }

@@ -48,10 +48,23 @@ public struct Responder: Sendable {
     /// - Returns: false, and nothing is reserved, when there is not as much or the request was answered.
     public func reserve(_ bytes: Int) -> Bool { connection.reserve(generation, bytes) }
 
-    /// Calls `wake` once, when `bytes` of response memory may be free; first come, first served. It reserves nothing:
-    /// call `reserve` again. `wake` may run at once on this thread, or later on one that freed memory, and must not
-    /// block.
-    public func whenMemoryIsFree(_ bytes: Int, _ wake: @escaping @Sendable () -> Void) {
-        connection.core.responseMemory.whenFree(bytes, wake)
+    /// As `reserve`, or waits for the bytes: first come, first served over all requests. `reserved` is called once,
+    /// when they are reserved for this answer, on the thread that freed them or on the caller's; it must not block. It
+    /// is never called when the request is answered first, when another such call of this request took its place, or
+    /// when `bytes` is more than `responseMemoryMax`.
+    ///
+    /// - Returns: whether the bytes are reserved now; `reserved` is not called then.
+    public func reserve(_ bytes: Int, orLater reserved: @escaping @Sendable () -> Void) -> Bool {
+        connection.reserve(generation, bytes, orLater: reserved)
     }
+
+    /// Bytes that were reserved and that this answer does not need after all, for others to use at once.
+    /// - Precondition: reserved for this answer and not given back yet.
+    public func giveBack(_ bytes: Int) { connection.giveBack(generation, bytes) }
+
+    /// Reserved for this answer so far; 0 when it was answered.
+    public var reservedBytes: Int { connection.reservedBytes(generation) }
+
+    /// What all answers together may reserve.
+    public var responseMemoryMax: Int { connection.core.responseMemory.bytesMax }
 }

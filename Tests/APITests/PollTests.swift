@@ -174,6 +174,32 @@ import Testing
         #expect(try eventually { try two.request("POST", "/v1/consumers/c/poll").status == 200 })
     }
 
+    @Test func poll_OfRecordsThatGrowSixfold_IsAnswered_AndNothingIsLostOrStuck() throws {
+        // Seven records of 60 KB of control characters are 2.5 MB of JSON, more than there is for all answers.
+        let small = try LocalGateway { try $0.set("http.response_memory_max=2MiB") }
+        let client = try small.client()
+        let value = String(repeating: "\u{1}", count: 60_000)
+        for _ in 0..<7 { _ = try client.settled(try client.produce("orders", value, partition: 0)) }
+        let target = "/v1/consumers/c/poll?topic=orders&max_bytes=16777216&client=one&wait=2"
+        var offsets: [Int64?] = []
+        while offsets.count < 7 {
+            let answer = try client.request("POST", target)
+            try #require(answer.status == 200, "\(answer.text.prefix(300))")
+            #expect(answer.body.count <= 512 << 10)
+            // Lost: it comes again unchanged, and fits again.
+            #expect(try client.request("POST", target).body == answer.body)
+            let records = try answer.json()["records"]?.list ?? []
+            try #require(!records.isEmpty)
+            #expect(records.allSatisfy { $0["value_text"]?.string == value && $0["delivery"]?["attempt"]?.int64 == 1 })
+            offsets += records.map { $0["offset"]?.int64 }
+            try #require(
+                try client.postJSON(
+                    "/v1/consumers/c/acks", #"{"ack":"\#(try answer.json()["ack"]?.string ?? "")"}"#
+                ).status == 200)
+        }
+        #expect(offsets == [0, 1, 2, 3, 4, 5, 6])
+    }
+
     // MARK: Acknowledging
 
     @Test func acks_InAllFourForms_AnswerTheCommittedOffset() throws {

@@ -120,39 +120,6 @@ import Testing
         #expect(try h.take(client: "b").records.count == 3)
     }
 
-    @Test func memory_IsReservedBeforeLeasing_AndItsReturnWakesThePoll() throws {
-        let h = try harness(records: 2)
-        let free = Lock(0)
-        let asked = Lock<[Int]>([])
-        let request = PollRequest(
-            consumer: h.name, wait: .seconds(30), client: "a",
-            reserve: { bytes in
-                asked.withLock { $0.append(bytes) }
-                return free.withLock { $0 >= bytes }
-            })
-        let poll = h.start(request)
-        h.settle()
-        #expect(poll.value == nil)
-        #expect(asked.withLock { $0.count } == 1)
-        #expect(try h.describe().leases == 0)
-        h.consumers.pollMemoryAvailable()
-        h.settle()
-        #expect(poll.value == nil)
-        free.withLock { $0 = 1 << 20 }
-        h.consumers.pollMemoryAvailable()
-        h.settle()
-        #expect(try poll.value?.get().offsets == [0, 1])
-    }
-
-    @Test func memoryThatNeverComes_IsAnErrorWhenTheWaitIsOver_NotAnEmptyAnswer() throws {
-        let h = try harness(records: 1)
-        let poll = h.start(PollRequest(consumer: h.name, wait: .seconds(5), reserve: { _ in false }))
-        h.settle()
-        h.clock.advance(by: .seconds(5))
-        #expect(poll.value?.errorCode == "limit_reached")
-        #expect(try h.take().offsets == [0])
-    }
-
     @Test func cancelledOrGoneClient_LeavesNoLease() throws {
         let h = try harness(records: 1)
         let cancelled = h.start(PollRequest(consumer: h.name, wait: .seconds(5), client: "a"))

@@ -181,20 +181,64 @@ import Testing
             #expect(one.reserve(600_000))
             #expect(!two.reserve(600_000))
             #expect(two.reserve(300_000))
-            let woken = Monitor(false)
-            two.whenMemoryIsFree(600_000) {
-                woken.withLock { $0 = true }
-                woken.broadcast()
+            let granted = Monitor(0)
+            let isReserved = two.reserve(600_000) {
+                granted.withLock { $0 += 1 }
+                granted.broadcast()
             }
-            #expect(!woken.withLock { $0 })
+            #expect(!isReserved)
+            #expect(granted.withLock { $0 } == 0)
             one.respond(HTTPResponse(status: 200, body: [UInt8](repeating: 120, count: 500_000)))
             #expect(try first.response().body.utf8.count == 500_000)
-            #expect(woken.wait(until: SystemClock().now() + .seconds(10)) { $0 ? true : nil } == true)
-            #expect(two.reserve(600_000))
+            #expect(granted.wait(until: SystemClock().now() + .seconds(10)) { $0 > 0 ? true : nil } == true)
+            #expect(granted.withLock { $0 } == 1)
+            let reserved = two.reservedBytes
+            #expect(reserved == 900_000)
+            two.giveBack(300_000)
+            let isLess = eventually { server.server.usage.responseBytes == 600_000 }
+            #expect(isLess)
             two.respond(Self.ok("small"))
             #expect(try second.response().body == "small")
             let free = eventually { server.server.usage.responseBytes == 0 }
             #expect(free)
+        }
+    }
+
+    @Test func waitForMemory_EndsWithItsRequest() throws {
+        try withServer({ $0.responseMemoryMax = 1_000_000 }) { server in
+            let (holder, left, answered, live) = (
+                try server.client(), try server.client(), try server.client(), try server.client()
+            )
+            try holder.send(Self.hold)
+            let one = try server.waitForHeld(1).responder
+            #expect(one.reserve(800_000))
+            let granted = Monitor<[String]>([])
+            func wait(_ responder: Responder, _ name: String, _ bytes: Int) {
+                let isReserved = responder.reserve(bytes) {
+                    granted.withLock { $0.append(name) }
+                    granted.broadcast()
+                }
+                #expect(!isReserved)
+            }
+            try left.send("GET /park/60000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait(try server.waitForHeld(2).responder, "left", 900_000)
+            try answered.send(Self.hold)
+            let three = try server.waitForHeld(3).responder
+            wait(three, "answered", 900_000)
+            try live.send(Self.hold)
+            let four = try server.waitForHeld(4).responder
+            wait(four, "live", 100_000)
+            // Both that stand before it and do not fit go, and nothing is freed.
+            three.respond(Self.ok("answered"))
+            #expect(granted.withLock { $0 } == [])
+            left.close()
+            #expect(granted.wait(until: SystemClock().now() + .seconds(10)) { $0.isEmpty ? nil : $0 } == ["live"])
+            wait(three, "answered again", 900_000)
+            one.respond(Self.ok("one"))
+            four.respond(Self.ok("live"))
+            let free = eventually { server.server.usage.responseBytes == 0 }
+            #expect(free)
+            #expect(granted.withLock { $0 } == ["live"])
         }
     }
 
