@@ -15,6 +15,8 @@ final class LaneBacklog: Sendable {
         /// Recovered records below were counted, whoever reads them again.
         var countedTo = LSN.zero
         var recovered: LSN
+
+        var reported: Int { max(records, countedTo < recovered ? 1 : 0) }
     }
 
     private let state: Lock<State>
@@ -28,9 +30,7 @@ final class LaneBacklog: Sendable {
         gauge = Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String(lane))])
     }
 
-    var records: Int {
-        state.withLock { max($0.records, $0.countedTo < $0.recovered ? 1 : 0) }
-    }
+    var records: Int { state.withLock { $0.reported } }
 
     /// New ones went to the journal.
     func add(_ count: Int) { state.withLock { $0.records += count } }
@@ -40,14 +40,18 @@ final class LaneBacklog: Sendable {
 
     /// The lane's reader found these LSNs of the lane, ascending, and nothing else of it before `end`.
     func read(_ found: some Sequence<LSN>, end: LSN) {
-        state.withLock { state in
-            guard state.countedTo < state.recovered else { return }
+        let counted = state.withLock { state in
+            guard state.countedTo < state.recovered else { return false }
             for lsn in found where lsn >= state.countedTo && lsn < state.recovered { state.records += 1 }
             state.countedTo = max(state.countedTo, end)
+            return true
         }
+        // A lane that finds nothing of its own settles nothing either: nobody else would take back the first guess.
+        if counted { report() }
     }
 
-    func report() { gauge.record(records) }
+    /// Under the lock, so that the last number recorded is the newest.
+    func report() { state.withLock { gauge.record($0.reported) } }
 }
 
 /// How many records of one request go to each lane. Nearly every request has one lane, which takes no memory of its

@@ -197,7 +197,10 @@ public final class Spool: Sendable {
             case .failure(let failure):
                 // What was written stays counted: a sync that returns late publishes it.
                 if !failure.outcomeUnknown {
-                    counts.forEach { backlogs[$0].remove($1) }
+                    counts.forEach {
+                        backlogs[$0].remove($1)
+                        backlogs[$0].report()
+                    }
                 }
                 completion(.failure(SpoolRefusal(failure)))
             }
