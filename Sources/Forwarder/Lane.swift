@@ -164,7 +164,9 @@ final class Lane: @unchecked Sendable {
     private func deliver() throws(LaneFailure) {
         let tried = Array(batch.next)
         guard let last = tried.last?.lsn else { return }
-        nextHandOver = SystemClock().now() + shared.settings.handOverInterval
+        if tried.count >= shared.settings.pacedRecords {
+            nextHandOver = SystemClock().now() + shared.settings.handOverInterval
+        }
         let deliveries = try handOver(tried, through: last)
         batch.settle(tried.count)
         spool.advance(

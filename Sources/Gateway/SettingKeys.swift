@@ -91,7 +91,7 @@ extension Settings {
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
         duration(
             "forwarder.hand_over_interval", \.forwarder.handOverInterval,
-            "A lane begins hand-overs at most this often."),
+            "Under load, a lane begins hand-overs at most this often."),
         bytes("forwarder.memory_max", \.forwarder.memoryMax, "Records in memory over all lanes."),
         duration("forwarder.retry_initial", \.forwarder.retryInitial, "First pause after a failure."),
         duration("forwarder.retry_max", \.forwarder.retryMax, "Longest pause after failures."),
