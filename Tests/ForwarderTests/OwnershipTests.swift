@@ -12,6 +12,8 @@ import Testing
         let harness = try Harness()
         try harness.accept(0, "before")
         #expect(harness.waitForTexts(0, 1))
+        // Each lane has its claim: to one that has none yet a foreign checkpoint is an unknown history.
+        for lane in 0..<Harness.lanes { #expect(harness.waitForStatus(lane) { $0.state == .forwarding }) }
         let epoch = harness.spool.epoch
         let once = Lock(false)
         harness.sinks.setPlan { call in
