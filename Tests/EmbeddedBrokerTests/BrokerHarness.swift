@@ -91,6 +91,14 @@ final class BrokerHarness {
     }
 
     /// Waits for the calls that delegates and retention make behind the answers: both run on the writer thread.
+    /// Lets time pass, and a whole round of retention see where it ended: one that was under way began earlier.
+    func pass(_ time: Duration) throws {
+        clock.advance(by: time)
+        try settle()
+        clock.advance(by: EmbeddedBrokerSettings().retentionInterval)
+        try settle()
+    }
+
     func settle() throws {
         try broker.writes.wait { (_) throws(JobFailure) in }
         // A slice of retention queues the next one.

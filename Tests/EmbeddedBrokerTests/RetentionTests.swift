@@ -13,14 +13,12 @@ import Testing
         let sink = try harness.sink()
         let old = harness.clock.wallMilliseconds()
         try sink.deliver((1...30).map { outgoing($0, partition: Int32($0 % 3), atMs: old) })
-        harness.clock.advance(by: .seconds(3000))
-        try harness.settle()
+        try harness.pass(.seconds(3000))
         try sink.deliver(
             (31...33).map { outgoing($0, partition: Int32($0 % 3), atMs: harness.clock.wallMilliseconds()) })
         #expect(try harness.values(orders).map(\.count) == [11, 11, 11, 0])
 
-        harness.clock.advance(by: .seconds(700))
-        try harness.settle()
+        try harness.pass(.seconds(700))
         #expect(try harness.values(orders) == [["v33"], ["v31"], ["v32"], []])
         for reopened in [false, true] {
             if reopened { try harness.reopen() }
@@ -31,8 +29,7 @@ import Testing
             let description = try #require(try harness.describe(orders))
             #expect(description.partitions.map(\.lowWatermark) == [10, 10, 10, 0])
         }
-        harness.clock.advance(by: .seconds(4000))
-        try harness.settle()
+        try harness.pass(.seconds(4000))
         let empty = try harness.fetch(orders, 0)
         #expect(empty.records.isEmpty && empty.lowWatermark == 11 && empty.nextOffset == 11)
         // Offsets go on where they were.
@@ -45,8 +42,7 @@ import Testing
         let now = harness.clock.wallMilliseconds()
         try harness.sink().deliver((1...12).map { outgoing($0, value: value, atMs: now) })
         try harness.sink().deliver([outgoing(13, partition: 1, value: value, atMs: now)])
-        harness.clock.advance(by: .seconds(60))
-        try harness.settle()
+        try harness.pass(.seconds(60))
         #expect(try harness.values(orders).map(\.count) == [5, 1, 0, 0])
         #expect(harness.broker.published[orders]?.partitions.map(\.bytes) == [5000, 1000, 0, 0])
         #expect(try harness.fetch(orders).records.first?.offset == 7)
@@ -55,8 +51,7 @@ import Testing
     @Test func retention_RemovesNothing_WhenThereIsNoLimit() throws {
         let harness = try BrokerHarness { $0.retentionMs = nil }
         try harness.sink().deliver([outgoing(1, atMs: 0)])
-        harness.clock.advance(by: .seconds(600))
-        try harness.settle()
+        try harness.pass(.seconds(600))
         #expect(try harness.values(orders)[0] == ["v1"])
     }
 
@@ -79,8 +74,7 @@ import Testing
             }
         }
         #expect(refused?.code == "broker_full")
-        harness.clock.advance(by: .seconds(60))
-        try harness.settle()
+        try harness.pass(.seconds(60))
         try sink.deliver((1...50).map { outgoing(sequence + $0, value: value) })
     }
 }
