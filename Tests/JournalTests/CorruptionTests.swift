@@ -16,6 +16,8 @@ import Testing
         settings.keeperInterval = .seconds(3600)
         let disk = FakeFileSystem()
         let harness = try JournalHarness(disk, settings: settings)
+        // A CHECKPOINT written late would prove what the test is about to break.
+        harness.waitUntilQuiet(disk)
         for record in 0..<count { #expect(harness.append(["record \(record)"]).value != nil) }
         let survivor = disk.killed()
         harness.close()
@@ -222,6 +224,7 @@ import Testing
             settings.idleFrameDelay = .seconds(3600)
             settings.keeperInterval = .seconds(3600)
             let harness = try JournalHarness(disk, settings: settings)
+            harness.waitUntilQuiet(disk)
             #expect(harness.append(["first"]).value != nil)
             // A client that even knew the bytes on this disk: a whole good frame of this very segment, and one that
             // claims the next LSN with a checksum that lacks the salt.
