@@ -281,8 +281,6 @@ public final class Spool: Sendable {
 
     // MARK: - Receipts
 
-    public func receipt(_ lsn: LSN) -> Receipt { Receipt(spool: shortID, lsn: lsn) }
-
     /// What became of a record. May block on the disk.
     ///
     /// Which places an epoch never used is known only while its segments exist: where everything was settled, a receipt
