@@ -50,7 +50,7 @@ struct ProduceRoutes {
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             let records: [SpoolRecord]
             do throws(Problem) {
-                let topic = try request.topic()
+                let topic = try request.ownTopic()
                 let parameters = try Parameters(request, allowed)
                 let headers = try ProduceHeaders(request)
                 let known = try Self.known(topic, api.topics)
