@@ -17,6 +17,7 @@ final class TestServer: Sendable {
         var settings = HTTPServerSettings()
         settings.sweepInterval = .milliseconds(20)
         settings.commonHeaders = [HTTPHeader("Postrider-Gateway", "test")]
+        settings.allowedHosts = ["a", "gateway"]
         configure(&settings)
         let (held, events) = (held, events)
         @Sendable func note(_ event: String) {
