@@ -49,6 +49,7 @@ extension Settings {
         duration("http.idle_timeout", \.http.idleTimeout, "A connection on which nothing moves is closed."),
         duration("http.header_timeout", \.http.headerTimeout, "For the headers of a request."),
         duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
+        flag("http.gzip", \.http.gzip, "Compress answers of text for clients that accept gzip."),
         list(
             "http.cors_origins", \.http.corsOrigins, HTTPServerSettings.areOrigins, "origins such as https://a.example",
             "Origins whose web pages may call (CORS)."),

@@ -113,10 +113,31 @@ final class Connection: @unchecked Sendable {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         var response = response
         response.headers += core.browsers.headers(corsOrigin: upload.corsOrigin)
-        guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes) else {
+        let gzip = compress(&response)
+        guard let prepared = PreparedResponse(response, gzip: gzip, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
         }
         return prepared.queue(on: handle)
+    }
+
+    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also to
+    ///   a client that accepts neither form: what the answer reports has been done.
+    private func compress(_ response: inout HTTPResponse) -> GzipBody? {
+        guard core.settings.gzip, !response.body.isEmpty, !response.hasHeader("Content-Encoding") else { return nil }
+        let isWorthIt =
+            response.body.count >= ContentCoding.bytesMin && ContentCoding.isCompressible(response.contentType)
+        guard isWorthIt || upload.codings.refusesIdentity else { return nil }
+        response.headers.append(HTTPHeader("Vary", "Accept-Encoding"))
+        guard upload.codings.prefersGzip, upload.method != .head, response.mayHaveBody else { return nil }
+        guard core.responseMemory.charge(GzipBody.memoryBytes) else {
+            core.metrics.gzipsSkipped.increment()
+            return nil
+        }
+        exchange.withLock { $0.reservedBytes += GzipBody.memoryBytes }
+        guard let gzip = GzipBody(response.body) else { return nil }
+        response.headers.append(HTTPHeader("Content-Encoding", "gzip"))
+        core.metrics.gzippedResponses.increment()
+        return gzip
     }
 
     /// The response is out, or the connection broke.

@@ -40,10 +40,12 @@ public struct HTTPServerSettings: Sendable {
     public var unreservedResponseBytesMax = 64 << 10
     /// How often deadlines are checked and parked clients looked after: their precision.
     public var sweepInterval = Duration.seconds(1)
+    /// Whether answers of text are compressed for clients that accept gzip.
+    public var gzip = true
     /// Sent with each response that the server or a handler makes.
     public var commonHeaders: [HTTPHeader] = []
-    /// Origins whose web pages may call (CORS), as browsers write them: `https://app.example.com`. Or `any` alone. Empty:
-    /// none but the server's own.
+    /// Origins whose web pages may call (CORS), as browsers write them: `https://app.example.com`. Or `any` alone.
+    /// Empty: none but the server's own.
     public var corsOrigins: [String] = []
     /// Names that requests may have in `Host`, without port, besides those of loopback. `any` alone: every name. Empty:
     /// every name, unless the server listens on loopback.

@@ -59,8 +59,8 @@ struct HostName {
         return numbers == 3 && digits > 0
     }
 
-    /// Whether an entry of `allowedHosts` can be a host: a name of letters, digits, dots and dashes that does not end in
-    /// a number, an IPv4 address, or an IPv6 address in brackets.
+    /// Whether an entry of `allowedHosts` can be a host: a name of letters, digits, dots and dashes that does not end
+    /// in a number, an IPv4 address, or an IPv6 address in brackets.
     static func isEntry(_ text: String) -> Bool {
         var address = in6_addr()
         if text.hasPrefix("["), text.hasSuffix("]") {

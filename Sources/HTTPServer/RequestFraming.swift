@@ -2,7 +2,7 @@ import CMicrohttpd
 
 /// What the headers say about the body, and whether they may be believed. libmicrohttpd 0.9.75 is lenient where two
 /// readers of one message could disagree (request smuggling); this refuses, in one pass over the headers, which also
-/// notes who sent them.
+/// notes who sent them and how the answer may be coded.
 struct RequestFraming {
     /// nil with a chunked body.
     private(set) var contentLength: Int? = 0
@@ -10,6 +10,7 @@ struct RequestFraming {
     private(set) var fault: String?
     /// Valid while the access handler's first call lasts.
     private(set) var sender = RequestSender()
+    private(set) var codings = AcceptedCodings()
 
     var hasBody: Bool { contentLength != 0 }
 
@@ -96,6 +97,7 @@ struct RequestFraming {
         case 14 where HeaderField.equals(name, "sec-fetch-site"): sender.site = value
         case 14 where HeaderField.equals(name, "sec-fetch-mode"):
             sender.navigates = HeaderField.equals(value, "navigate")
+        case 15 where HeaderField.equals(name, "accept-encoding"): codings.read(value)
         case 17 where HeaderField.equals(name, "transfer-encoding"):
             transferEncodings += 1
             guard transferEncodings == 1, HeaderField.equals(value, "chunked") else {

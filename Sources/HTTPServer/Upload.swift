@@ -28,6 +28,8 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
+    /// How the answer may be coded.
+    var codings = AcceptedCodings()
     /// For `Access-Control-Allow-Origin`; nil when the request is no allowed page's.
     var corsOrigin: String?
     private(set) var receivedBytes = 0

@@ -223,7 +223,8 @@ import Testing
                     + "Access-Control-Request-Headers: \(many)\r\n\r\n", head: true)
             #expect(bounded.header("Access-Control-Allow-Headers")?.split(separator: ",").count == 32)
             let unknown = try client.exchange(
-                "OPTIONS /nothing HTTP/1.1\r\nHost: a\r\nOrigin: \(Self.page)\r\nAccess-Control-Request-Method: GET\r\n\r\n"
+                "OPTIONS /nothing HTTP/1.1\r\nHost: a\r\nOrigin: \(Self.page)\r\n"
+                    + "Access-Control-Request-Method: GET\r\n\r\n"
             )
             #expect(unknown.status == 404)
         }
