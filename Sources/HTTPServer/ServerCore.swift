@@ -16,6 +16,7 @@ final class ServerCore: Sendable {
     let requestPrefix = UInt32.random(in: .min ... .max)
     /// Of the settings, as C strings.
     let commonHeaders: [(name: [CChar], value: [CChar])]
+    let browsers: BrowserPolicy
     /// libmicrohttpd before 1.0 needs and allows it (see `RequestFraming`).
     let checksLayout: Bool
 
@@ -43,6 +44,7 @@ final class ServerCore: Sendable {
         bodyMemory = MemoryBudget(bytesMax: settings.bodyMemoryMax)
         responseMemory = MemoryBudget(bytesMax: settings.responseMemoryMax)
         commonHeaders = settings.commonHeaders.map { (Array($0.name.utf8CString), Array($0.value.utf8CString)) }
+        browsers = BrowserPolicy(settings)
         checksLayout = MHD_get_version().map { $0[0] == CChar(bitPattern: UInt8(ascii: "0")) } ?? false
     }
 
