@@ -36,6 +36,7 @@ let package = Package(
         // C, lowest first.
         .systemLibrary(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
@@ -54,7 +55,7 @@ let package = Package(
         module("DeadLetters", ["Store", "Primitives", "Records"]),
         module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
         module("Consumers", ["Broker", "Primitives", "Records"]),
-        module("HTTPServer", ["CMicrohttpd", "Primitives"]),
+        module("HTTPServer", ["CMicrohttpd", "CZlib", "Primitives"]),
         module("Telemetry", ["Primitives"]),
         module(
             "API",
@@ -115,7 +116,7 @@ let package = Package(
             "EmbeddedBrokerTests",
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
-        tests("HTTPServerTests", ["HTTPServer", "Primitives", "TestSupport", log]),
+        tests("HTTPServerTests", ["HTTPServer", "CZlib", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]
 )

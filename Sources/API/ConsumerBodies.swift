@@ -83,7 +83,7 @@ enum ConsumerBodies {
         }
     }
 
-    private static func members(_ body: ByteSlice, _ allowed: [String]) throws(Problem) -> [String: JSONValue] {
+    static func members(_ body: ByteSlice, _ allowed: [String]) throws(Problem) -> [String: JSONValue] {
         let document: JSONDocument
         do throws(JSONError) {
             document = try JSONDocument(body, tapeDepth: tapeDepth)

@@ -65,6 +65,17 @@ extension HTTPRequest {
         return name
     }
 
+    /// A topic that clients may write to, make, change and delete.
+    func ownTopic() throws(Problem) -> TopicName {
+        let topic = try topic()
+        if topic.isInternal {
+            throw Problem(
+                422, "reserved_topic", "The topic's name is reserved",
+                "\(topic): names that begin with __ or _postrider are Kafka's and the gateway's own")
+        }
+        return topic
+    }
+
     func consumer() throws(Problem) -> ConsumerName {
         guard let name = ConsumerName(capture("consumer")) else {
             throw .invalid(

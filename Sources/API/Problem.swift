@@ -101,6 +101,8 @@ struct Problem: Error, Sendable {
             switch problem.code {
             case .malformedRequest: "The request is malformed"
             case .malformedPath: "The path is malformed"
+            case .hostNotAllowed: "The gateway does not go by this name"
+            case .originNotAllowed: "Pages of this origin may not call the gateway"
             case .notFound: "There is nothing here"
             case .methodNotAllowed: "This method is not allowed here"
             case .requestTimeout: "The request took too long to arrive"
@@ -123,7 +125,9 @@ struct Problem: Error, Sendable {
     /// others it says nothing.
     private static func mayConcernRecords(_ code: ServerProblem.Code) -> Bool {
         switch code {
-        case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest: true
+        case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest, .hostNotAllowed,
+            .originNotAllowed:
+            true
         case .notFound, .methodNotAllowed, .malformedPath, .bodyTooLarge, .parkedLimit: false
         }
     }

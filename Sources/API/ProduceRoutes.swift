@@ -50,7 +50,7 @@ struct ProduceRoutes {
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             let records: [SpoolRecord]
             do throws(Problem) {
-                let topic = try request.topic()
+                let topic = try request.ownTopic()
                 let parameters = try Parameters(request, allowed)
                 let headers = try ProduceHeaders(request)
                 let known = try Self.known(topic, api.topics)
@@ -112,7 +112,11 @@ struct ProduceRoutes {
             key: try key(of: call), value: call.request.body, headers: headers,
             timestampMs: api.clock.wallMilliseconds())
         let partition = try call.parameters.integer("partition", in: 0...(call.known.partitions - 1))
-        try check(record, call.known, pointer: "")
+        do throws(RecordFault) {
+            try rules(of: call.known).check(record)
+        } catch {
+            throw error.problem
+        }
         return SpoolRecord(topic: call.topic, partition: partition, timestampIsGateways: true, record: record)
     }
 
@@ -138,50 +142,23 @@ struct ProduceRoutes {
             throw .invalid("Postrider-Key, Postrider-Header-*", "in a batch each record has its own key and headers")
         }
         let type = String(decoding: call.headers.contentType ?? [], as: UTF8.self).lowercased()
-        guard type.split(separator: ";").first.map({ $0.trimmingSpaces() }) == "application/json" else {
+        let media = String(type.prefix { $0 != ";" }).trimmingSpaces()
+        guard let form = BatchDecoder.Form(rawValue: media) else {
             throw Problem(
-                415, "unsupported_media_type", "This content type is not understood here", "send application/json")
+                415, "unsupported_media_type", "This content type is not understood here",
+                "send application/json or application/x-ndjson")
         }
         let decoder = BatchDecoder(
-            topic: call.topic, partitions: call.known.partitions, recordsMax: api.settings.recordsMax,
-            headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
-        let records = try decoder.decode(call.request.body)
-        for (index, record) in records.enumerated() {
-            try check(record.record, call.known, pointer: "/records/\(index)")
-        }
-        return records
+            record: RecordDecoder(
+                topic: call.topic, partitions: call.known.partitions, rules: rules(of: call.known),
+                nowMs: api.clock.wallMilliseconds()),
+            recordsMax: api.settings.recordsMax)
+        return try decoder.decode(call.request.body, form)
     }
 
-    private func check(_ record: Record, _ known: KnownTopic, pointer: String) throws(Problem) {
-        let bytesMax = min(api.settings.recordBytesMax, known.recordBytesMax)
-        if record.bytes > bytesMax {
-            throw Problem(
-                413, "record_too_large", "A record is too large",
-                "key, value and headers are \(record.bytes) bytes together; \(bytesMax) are allowed "
-                    + "(limits.record_bytes_max, or the topic's)",
-                parts: [.init(pointer: pointer, reason: "record_too_large")])
-        }
-        if record.headers.count > api.settings.headersMax {
-            throw Problem(
-                422, "too_many_headers", "A record has too many headers",
-                "\(record.headers.count) headers; \(api.settings.headersMax) are allowed",
-                parts: [.init(pointer: pointer, reason: "too_many_headers")])
-        }
-        if let reserved = record.headers.first(where: { Self.isReserved($0.name) }) {
-            throw Problem(
-                422, "reserved_header", "A record header's name is reserved",
-                "\(reserved.name): names that begin with postrider- are the gateway's own",
-                parts: [.init(pointer: pointer, reason: "reserved_header")])
-        }
-    }
-
-    /// Whether a record header's name begins with `postrider-`, without regard to case.
-    private static func isReserved(_ name: String) -> Bool {
-        let (name, reserved) = (name.utf8, "postrider-".utf8)
-        guard name.count >= reserved.count else { return false }
-        return zip(name, reserved).allSatisfy { byte, lower in
-            byte == lower || byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") && byte | 0x20 == lower
-        }
+    private func rules(of topic: KnownTopic) -> RecordRules {
+        RecordRules(
+            bytesMax: min(api.settings.recordBytesMax, topic.recordBytesMax), headersMax: api.settings.headersMax)
     }
 }
 

@@ -54,6 +54,26 @@ extension Problem {
         if status == 503 { retryAfterSeconds = 1 }
     }
 
+    /// Of calls about topics, where some of the broker's refusals are the request's fault.
+    init(topic error: BrokerError) {
+        switch error.code {
+        case "unknown_topic": self.init(404, error.code, "There is no such topic", error.detail)
+        case "unknown_partition": self.init(404, error.code, "There is no such partition", error.detail)
+        case "offset_out_of_range": self.init(400, error.code, "The offset is out of range", error.detail)
+        case "invalid_partitions", "invalid_topic_settings":
+            self.init(400, "invalid_field", "A parameter is not valid", error.detail)
+        case "too_many_topics":
+            self.init(
+                429, "limit_reached", "A limit is reached", "topics: \(error.detail)", retryable: true,
+                retryAfterSeconds: 1)
+        default: self.init(error)
+        }
+    }
+
+    static func unknownTopic(_ topic: TopicName) -> Problem {
+        Problem(404, "unknown_topic", "There is no such topic", "\(topic) does not exist")
+    }
+
     init(_ error: ConsumerError) {
         switch error {
         case .unknownConsumer(let name):

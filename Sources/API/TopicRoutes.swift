@@ -2,9 +2,14 @@ import Broker
 import HTTPServer
 import JSON
 import Records
+import Spool
 
-/// Listing and describing topics; creating and deleting them comes with the full interface.
+/// `/v1/topics`: list, describe, create and alter, delete, purge.
 struct TopicRoutes {
+    private static let bodyBytesMax = 4 << 10
+    /// Room for the offsets of each partition of the largest topic that the embedded broker takes.
+    private static let purgeBytesMax = 64 << 10
+
     private let api: API
 
     init(_ api: API) { self.api = api }
@@ -27,45 +32,127 @@ struct TopicRoutes {
                 let topic = try request.topic()
                 api.topics.describe(topic) { result in
                     switch result {
-                    case .success(let description?): responder.respond(.json(Self.write(description)))
-                    case .success(nil):
-                        responder.respond(
-                            Problem(404, "unknown_topic", "There is no such topic", "\(topic) does not exist").response)
-                    case .failure(let error): responder.respond(Problem(error).response)
+                    case .success(let description?): responder.respond(Self.answer(description, api))
+                    case .success(nil): responder.respond(Problem.unknownTopic(topic).response)
+                    case .failure(let error): responder.respond(Problem(topic: error).response)
+                    }
+                }
+            },
+            api.route(.put, "/v1/topics/{topic}", bodyBytesMax: Self.bodyBytesMax) {
+                request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                let put = TopicPut(
+                    topics: api.topics, name: try request.ownTopic(),
+                    settings: try TopicBodies.settings(
+                        request.body, recordBytesMax: api.settings.recordBytesMax))
+                put.run { result in
+                    switch result {
+                    case .success(let (isNew, description)):
+                        responder.respond(Self.answer(description, api, status: isNew ? 201 : 200))
+                    case .failure(let problem): responder.respond(problem.response)
+                    }
+                }
+            },
+            api.route(.delete, "/v1/topics/{topic}") { request, responder throws(Problem) in
+                try Self.delete(request, responder, api)
+            },
+            api.route(.post, "/v1/topics/{topic}/purge", bodyBytesMax: Self.purgeBytesMax) {
+                request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                let topic = try request.ownTopic()
+                api.topics.purge(topic, below: try TopicBodies.offsets(request.body)) { result in
+                    switch result {
+                    case .success(let lows): responder.respond(.json(TopicBodies.lowWatermarks(lows)))
+                    case .failure(let error): responder.respond(Problem(topic: error).response)
                     }
                 }
             },
         ]
     }
 
-    private static func write(_ topic: TopicDescription) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.object { writer in
-            writer.key("name")
-            writer.string(topic.name.text)
-            writer.key("partitions")
-            writer.array { writer in
-                for partition in topic.partitions {
-                    writer.object { writer in
-                        writer.key("partition")
-                        writer.integer(partition.partition)
-                        writer.key("leader")
-                        if let leader = partition.leader { writer.integer(leader) } else { writer.null() }
-                        writer.key("replicas")
-                        writer.array { writer in for id in partition.replicas { writer.integer(id) } }
-                        writer.key("in_sync_replicas")
-                        writer.array { writer in for id in partition.inSyncReplicas { writer.integer(id) } }
-                        writer.key("low_watermark")
-                        writer.integer(partition.lowWatermark)
-                        writer.key("high_watermark")
-                        writer.integer(partition.highWatermark)
-                    }
-                }
-            }
-            writer.key("warnings")
-            writer.array { writer in for warning in topic.warnings { writer.string(warning) } }
+    private static func answer(_ topic: TopicDescription, _ api: API, status: Int = 200) -> HTTPResponse {
+        .json(TopicBodies.description(topic, recordBytesMax: api.settings.recordBytesMax), status: status)
+    }
+
+    /// What is accepted for the topic between the look at its backlog and the deletion dies, as with `force`: closing
+    /// intake for it meanwhile would make every request wait for the broker.
+    private static func delete(_ request: HTTPRequest, _ responder: Responder, _ api: API) throws(Problem) {
+        let parameters = try Parameters(request, ["force"])
+        let topic = try request.ownTopic()
+        let force = try parameters.flag("force")
+        if api.topics.knowledge(of: topic) == .missing { throw Problem.unknownTopic(topic) }
+        let backlog = api.spool.lagRecords(topic: topic)
+        guard force || backlog == 0 else {
+            throw Problem(
+                409, "topic_has_backlog", "Accepted records of the topic are not delivered",
+                "\(backlog) of \(topic) are waiting for the broker; wait for them, or let them die with ?force=true",
+                retryable: true)
         }
-        return writer.bytes
+        api.topics.delete(topic) { result in
+            switch result {
+            case .success(true): responder.respond(HTTPResponse(status: 204))
+            case .success(false): responder.respond(Problem.unknownTopic(topic).response)
+            case .failure(let error): responder.respond(Problem(topic: error).response)
+            }
+        }
+    }
+}
+
+/// Makes a topic, or changes what is given of the one that is there. Each step is one of the broker's, so others may
+/// delete or make the topic in between.
+private struct TopicPut: Sendable {
+    private static let roundsMax = 3
+
+    let topics: any TopicAdmin
+    let name: TopicName
+    let settings: TopicSettings
+
+    /// The topic, and whether this call made it.
+    typealias Completion = @Sendable (Result<(isNew: Bool, TopicDescription), Problem>) -> Void
+
+    func run(round: Int = 1, completion: @escaping Completion) {
+        topics.create(name, settings: settings) { result in
+            switch result {
+            case .success(true): describe(round, completion) { completion(.success((true, $0))) }
+            case .success(false): describe(round, completion) { configure($0, round, completion) }
+            case .failure(let error): completion(.failure(Problem(topic: error)))
+            }
+        }
+    }
+
+    private func describe(
+        _ round: Int, _ completion: @escaping Completion, then: @escaping @Sendable (TopicDescription) -> Void
+    ) {
+        topics.describe(name) { result in
+            switch result {
+            case .success(let topic?): then(topic)
+            case .success(nil): again(round, completion)
+            case .failure(let error): completion(.failure(Problem(topic: error)))
+            }
+        }
+    }
+
+    private func configure(_ topic: TopicDescription, _ round: Int, _ completion: @escaping Completion) {
+        if let wanted = settings.partitions, wanted != topic.partitions.count {
+            return completion(
+                .failure(
+                    Problem(
+                        409, "partitions_differ", "The topic has another number of partitions",
+                        "\(name) has \(topic.partitions.count), \(wanted) are asked for; the number never changes")))
+        }
+        topics.configure(name, settings: settings) { result in
+            switch result {
+            case .success(true): describe(round, completion) { completion(.success((false, $0))) }
+            case .success(false): again(round, completion)
+            case .failure(let error): completion(.failure(Problem(topic: error)))
+            }
+        }
+    }
+
+    private func again(_ round: Int, _ completion: @escaping Completion) {
+        if round < Self.roundsMax { return run(round: round + 1, completion: completion) }
+        let error = BrokerError(.retriable, code: "topic_changing", detail: "\(name) is being deleted meanwhile")
+        completion(.failure(Problem(error)))
     }
 }
 

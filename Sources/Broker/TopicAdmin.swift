@@ -25,9 +25,15 @@ public struct PartitionDescription: Hashable, Sendable {
 
 /// Settings of one topic; nil means the broker's default.
 public struct TopicSettings: Hashable, Sendable {
+    /// A retention without a limit, as in Kafka (`retention.ms`, `retention.bytes`).
+    public static let unlimited: Int64 = -1
+
     public var partitions: Int32?
+    /// Age at which records go, from 1 ms; or `unlimited`.
     public var retentionMs: Int64?
+    /// Bytes of one partition past which its oldest records go, from 1; or `unlimited`.
     public var retentionBytes: Int64?
+    /// Key, value and headers of one record, from 1.
     public var recordBytesMax: Int?
 
     public init(
@@ -43,6 +49,7 @@ public struct TopicSettings: Hashable, Sendable {
 public struct TopicDescription: Hashable, Sendable {
     public var name: TopicName
     public var partitions: [PartitionDescription]
+    /// What holds: the broker's defaults are filled in.
     public var settings: TopicSettings
     /// What about it can lose data, in words for people.
     public var warnings: [String]
@@ -91,6 +98,26 @@ public protocol TopicAdmin: Sendable {
     func create(
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
+
+    /// Changes what is given of an existing topic's retention and largest record (Kafka: IncrementalAlterConfigs); nil
+    /// leaves a setting as it is. `settings.partitions` is not looked at.
+    ///
+    /// A record that was accepted before and is larger than a new `recordBytesMax` dies when it is handed over.
+    ///
+    /// - Returns: false when there is no such topic.
+    func configure(
+        _ topic: TopicName, settings: TopicSettings,
+        completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
+
+    /// Removes the records below these offsets, by partition (KIP-107, DeleteRecords). From the completion on no fetch
+    /// returns them. An offset at or below the low watermark changes nothing.
+    ///
+    /// - Returns: the low watermark of each of these partitions.
+    /// - Throws (by the completion): `unknown_topic`, `unknown_partition`, `offset_out_of_range` for one past the end.
+    ///   Repeating the call is safe, whatever was done.
+    func purge(
+        _ topic: TopicName, below offsets: [Int32: Int64],
+        completion: @escaping @Sendable (Result<[Int32: Int64], BrokerError>) -> Void)
 
     /// - Returns: false when there is none.
     func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)

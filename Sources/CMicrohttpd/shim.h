@@ -120,4 +120,5 @@ static const int postrider_msg_dontwait = MSG_DONTWAIT;
 static const int postrider_msg_nosignal = MSG_NOSIGNAL;
 static const int postrider_msg_peek = MSG_PEEK;
 static const short postrider_poll_rdhup = 0x2000; // POLLRDHUP, the same on every Linux but SPARC
+static const ssize_t postrider_mhd_end_of_stream = MHD_CONTENT_READER_END_OF_STREAM;
 static const ssize_t postrider_mhd_end_with_error = MHD_CONTENT_READER_END_WITH_ERROR;

@@ -76,6 +76,11 @@ extension BrokerError {
             .recordFatal, code: "unknown_partition", detail: "\(partition): the topic has partitions 0 to \(count - 1)")
     }
 
+    static func offsetOutOfRange(_ partition: TopicPartition, _ offset: Int64, end: Int64) -> BrokerError {
+        BrokerError(
+            .recordFatal, code: "offset_out_of_range", detail: "\(partition): \(offset) is not within 0 to \(end)")
+    }
+
     static func recordTooLarge(_ topic: TopicName, bytes: Int, limit: Int) -> BrokerError {
         BrokerError(
             .recordFatal, code: "record_too_large", detail: "\(bytes) bytes, topic \(topic) takes \(limit)")

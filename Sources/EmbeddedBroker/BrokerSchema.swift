@@ -76,7 +76,12 @@ enum BrokerSchema {
                 metadata TEXT NOT NULL,
                 PRIMARY KEY (consumer, topic, partition)
             ) WITHOUT ROWID;
+            """,
             """
+            -- There are no records below first; those in first ..< low were purged and are not removed yet.
+            ALTER TABLE partitions ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+            UPDATE partitions SET first = low;
+            """,
         ])
 }
 

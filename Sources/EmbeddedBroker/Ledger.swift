@@ -6,10 +6,12 @@ import Store
 /// A partition as the partitions table has it.
 struct PartitionState: Equatable, Sendable {
     let number: Int64
+    /// There are no rows below it. Those in `first ..< low` were purged and wait for retention to remove them.
+    var first: Int64
     /// Records have offsets `low ..< next`, with gaps.
     var low: Int64
     var next: Int64
-    /// Of keys, values and headers.
+    /// Of keys, values and headers of all rows.
     var bytes: Int64
     /// See TimeIndex: where the chunk that is being filled begins, and the greatest timestamp in it.
     var chunkStart: Int64
@@ -31,6 +33,16 @@ struct TopicState: Sendable {
         KnownTopic(
             partitions: Int32(partitions.count),
             recordBytesMax: self.settings.recordBytesMax ?? settings.recordBytesMax)
+    }
+
+    /// The topic's own settings, and the broker's where it has none.
+    func effective(_ settings: EmbeddedBrokerSettings) -> TopicSettings {
+        let known = known(settings)
+        return TopicSettings(
+            partitions: known.partitions,
+            retentionMs: self.settings.retentionMs ?? settings.retentionMs ?? TopicSettings.unlimited,
+            retentionBytes: self.settings.retentionBytes ?? settings.retentionBytes ?? TopicSettings.unlimited,
+            recordBytesMax: known.recordBytesMax)
     }
 
     var topicPartitions: [TopicPartition] {
@@ -98,7 +110,7 @@ extension Ledger {
         try Statement(
             connection,
             """
-            SELECT topic, partition, number, low, next, bytes, chunk_start, chunk_timestamp, doomed
+            SELECT topic, partition, number, low, next, bytes, chunk_start, chunk_timestamp, doomed, first
             FROM partitions ORDER BY topic, partition
             """
         ).forEach { row throws(StoreError) in
@@ -107,10 +119,10 @@ extension Ledger {
                 return .next
             }
             let state = PartitionState(
-                number: row.integer(2), low: row.integer(3), next: row.integer(4), bytes: row.integer(5),
-                chunkStart: row.integer(6), chunkTimestampMs: row.integer(7))
-            guard state.number > 0, state.number < RecordKey.partitionEnd, state.low >= 0, state.low <= state.next,
-                state.next <= RecordKey.offsetEnd,
+                number: row.integer(2), first: row.integer(9), low: row.integer(3), next: row.integer(4),
+                bytes: row.integer(5), chunkStart: row.integer(6), chunkTimestampMs: row.integer(7))
+            guard state.number > 0, state.number < RecordKey.partitionEnd, state.first >= 0, state.first <= state.low,
+                state.low <= state.next, state.next <= RecordKey.offsetEnd,
                 byNumber[row.integer(0)]?.partitions.count == Int(row.integer(1))
             else { throw .malformed("partitions", "partition number \(state.number)") }
             byNumber[row.integer(0)]?.partitions.append(state)

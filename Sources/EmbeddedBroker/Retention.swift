@@ -12,8 +12,8 @@ struct RetentionSweep {
 }
 
 extension Writer {
-    /// One slice of retention: removes records of deleted topics first, then what is too old or too much, from the low
-    /// end of each partition. Bounded by `retentionSliceRecords` and `retentionSlicePartitions`.
+    /// One slice of retention: removes records of deleted topics first, then what was purged, is too old or too much,
+    /// from the low end of each partition. Bounded by `retentionSliceRecords` and `retentionSlicePartitions`.
     ///
     /// As in Kafka, age is that of the record's own timestamp, and a record goes only after all before it: one from the
     /// future keeps those behind it until the partition's size or its own time takes it.
@@ -79,35 +79,40 @@ extension Writer {
     private func expire(_ name: TopicPartition, limit: Int) throws(StoreError) -> Int {
         guard let topic = ledger.topics[name.topic] else { return 0 }
         var partition = topic.partitions[Int(name.partition)]
-        guard partition.low < partition.next else { return 0 }
-        let ageMax = topic.settings.retentionMs ?? settings.retentionMs
-        let bytesMax = topic.settings.retentionBytes ?? settings.retentionBytes
-        let oldest = ageMax.map { clock.wallMilliseconds() - $0 }
-        guard oldest != nil || bytesMax != nil else { return 0 }
+        guard partition.first < partition.next else { return 0 }
+        let limits = topic.effective(settings)
+        let oldest = limits.retentionMs.flatMap {
+            $0 == TopicSettings.unlimited ? nil : clock.wallMilliseconds() - $0
+        }
+        let bytesMax = limits.retentionBytes.flatMap { $0 == TopicSettings.unlimited ? nil : $0 }
+        guard oldest != nil || bytesMax != nil || partition.first < partition.low else { return 0 }
 
-        let (from, end) = (partition.key(partition.low), partition.key(partition.next))
+        let (from, end) = (partition.key(partition.first), partition.key(partition.next))
         var removed = 0
         var stopped = false
         try statements.expiring.forEach(.integer(from), .integer(end), .integer(Int64(limit))) {
             row throws(StoreError) in
+            let offset = RecordKey.offset(of: row.integer(0))
+            let purged = offset < partition.low
             let expired = oldest.map { row.integer(1) < $0 } ?? false
             let excess = bytesMax.map { partition.bytes > $0 } ?? false
-            guard expired || excess else {
+            guard purged || expired || excess else {
                 stopped = true
                 return .stop
             }
             partition.bytes -= row.integer(2)
-            partition.low = RecordKey.offset(of: row.integer(0)) + 1
+            partition.first = offset + 1
             removed += 1
             return .next
         }
-        // Nothing is left: skip a gap at the end too.
-        if !stopped, removed < limit { partition.low = partition.next }
+        // Nothing is left, but for a gap: behind the last record, or before the one that stays.
+        if removed < limit { partition.first = stopped ? max(partition.first, partition.low) : partition.next }
+        partition.low = max(partition.low, partition.first)
         guard partition != topic.partitions[Int(name.partition)] else { return 0 }
-        let low = partition.key(partition.low)
-        try Statement(connection, "DELETE FROM records WHERE id >= ? AND id < ?").run(.integer(from), .integer(low))
+        let first = partition.key(partition.first)
+        try Statement(connection, "DELETE FROM records WHERE id >= ? AND id < ?").run(.integer(from), .integer(first))
         try Statement(connection, "DELETE FROM times WHERE id >= ? AND id < ?").run(
-            .integer(partition.key(0)), .integer(low))
+            .integer(partition.key(0)), .integer(first))
         try save(partition)
         ledger.topics[name.topic]?.partitions[Int(name.partition)] = partition
         pending.touched.insert(name.topic)

@@ -8,18 +8,10 @@ extension Writer {
     func createTopic(_ name: TopicName, _ requested: TopicSettings) throws(JobFailure) -> Bool {
         let count = requested.partitions ?? settings.partitionsDefault
         guard count >= 1, count <= settings.partitionsMax else {
-            throw .refused(.invalid("invalid_partitions", "\(count): allowed are 1 to \(settings.partitionsMax)"))
+            throw .refused(
+                .invalid("invalid_partitions", "partitions \(count): allowed are 1 to \(settings.partitionsMax)"))
         }
-        // Half of what SQLite takes as one row.
-        if let bytes = requested.recordBytesMax, bytes < 1 || bytes > 512 << 20 {
-            throw .refused(.invalid("invalid_topic_settings", "record_bytes_max \(bytes): allowed are 1 to 512 MiB"))
-        }
-        if let age = requested.retentionMs, age < 1 {
-            throw .refused(.invalid("invalid_topic_settings", "retention_ms \(age) is less than 1"))
-        }
-        if let size = requested.retentionBytes, size < 1 {
-            throw .refused(.invalid("invalid_topic_settings", "retention_bytes \(size) is less than 1"))
-        }
+        try check(requested)
         if ledger.topics[name] != nil { return false }
         guard ledger.topics.count < settings.topicsMax else { throw .refused(.tooManyTopics(settings.topicsMax)) }
         try checkRoom(partitions: Int64(count))
@@ -29,6 +21,69 @@ extension Writer {
             try insertTopic(name, stored)
         }
         return true
+    }
+
+    private func check(_ requested: TopicSettings) throws(JobFailure) {
+        // Half of what SQLite takes as one row.
+        if let bytes = requested.recordBytesMax, bytes < 1 || bytes > 512 << 20 {
+            throw .refused(.invalid("invalid_topic_settings", "record_bytes_max \(bytes): allowed are 1 to 512 MiB"))
+        }
+        for (name, limit) in [
+            ("retention_ms", requested.retentionMs), ("retention_bytes", requested.retentionBytes),
+        ] {
+            guard let limit, limit < 1, limit != TopicSettings.unlimited else { continue }
+            throw .refused(
+                .invalid("invalid_topic_settings", "\(name) \(limit): allowed are 1 and more, and -1 for no limit"))
+        }
+    }
+
+    /// What is nil in `changes` stays as it is. - Returns: false when there is none.
+    func configureTopic(_ name: TopicName, _ changes: TopicSettings) throws(JobFailure) -> Bool {
+        try check(changes)
+        guard var topic = ledger.topics[name] else { return false }
+        topic.settings.retentionMs = changes.retentionMs ?? topic.settings.retentionMs
+        topic.settings.retentionBytes = changes.retentionBytes ?? topic.settings.retentionBytes
+        topic.settings.recordBytesMax = changes.recordBytesMax ?? topic.settings.recordBytesMax
+        try stored { () throws(StoreError) in
+            try Statement(
+                connection,
+                "UPDATE topics SET retention_ms = ?, retention_bytes = ?, record_bytes_max = ? WHERE number = ?"
+            ).run(
+                Value(topic.settings.retentionMs), Value(topic.settings.retentionBytes),
+                Value(topic.settings.recordBytesMax.map { Int64($0) }), .integer(topic.number))
+        }
+        ledger.topics[name] = topic
+        pending.touched.insert(name)
+        return true
+    }
+
+    /// Moves low watermarks; the rows below are retention's to remove. - Returns: where they are now.
+    func purge(_ name: TopicName, below offsets: [Int32: Int64]) throws(JobFailure) -> [Int32: Int64] {
+        guard let topic = ledger.topics[name] else { throw .refused(.unknownTopic(name)) }
+        for (number, offset) in offsets {
+            let place = TopicPartition(topic: name, partition: number)
+            guard topic.partitions.indices.contains(Int(number)) else {
+                throw .refused(.unknownPartition(place, count: topic.partitions.count))
+            }
+            let end = topic.partitions[Int(number)].next
+            guard offset >= 0, offset <= end else { throw .refused(.offsetOutOfRange(place, offset, end: end)) }
+        }
+        var lows: [Int32: Int64] = [:]
+        for (number, offset) in offsets {
+            var partition = topic.partitions[Int(number)]
+            if offset > partition.low {
+                // Else it is in the sweep already, or has failed in this round.
+                if partition.first == partition.low {
+                    sweep.partitions.append(TopicPartition(topic: name, partition: number))
+                }
+                partition.low = offset
+                try stored { () throws(StoreError) in try save(partition) }
+                ledger.topics[name]?.partitions[Int(number)] = partition
+                pending.touched.insert(name)
+            }
+            lows[number] = partition.low
+        }
+        return lows
     }
 
     /// The file's own end, not a setting: partition numbers are never used again.
@@ -62,7 +117,7 @@ extension Writer {
             ledger.partitionNumbersUsed = connection.lastInsertedID
             partitions.append(
                 PartitionState(
-                    number: connection.lastInsertedID, low: 0, next: 0, bytes: 0, chunkStart: 0,
+                    number: connection.lastInsertedID, first: 0, low: 0, next: 0, bytes: 0, chunkStart: 0,
                     chunkTimestampMs: TimeIndex.noTimestamp))
         }
         let topic = TopicState(
@@ -153,7 +208,7 @@ final class PublishedTopics: Sendable {
                 highWatermark: partition.next)
         }
         return TopicDescription(
-            name: topic, partitions: partitions, settings: state.settings,
+            name: topic, partitions: partitions, settings: state.effective(settings),
             warnings: ["records are kept on this machine's disk only"])
     }
 }

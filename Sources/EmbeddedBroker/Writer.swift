@@ -117,7 +117,10 @@ struct WriterStatements {
             connection, "INSERT INTO records (id, timestamp, key, value, headers) VALUES (?, ?, ?, ?, ?)")
         updatePartition = try Statement(
             connection,
-            "UPDATE partitions SET low = ?, next = ?, bytes = ?, chunk_start = ?, chunk_timestamp = ? WHERE number = ?")
+            """
+            UPDATE partitions SET first = ?, low = ?, next = ?, bytes = ?, chunk_start = ?, chunk_timestamp = ?
+            WHERE number = ?
+            """)
         insertTime = try Statement(connection, "INSERT INTO times (id, timestamp) VALUES (?, ?)")
         updateCheckpoint = try Statement(
             connection, "UPDATE sinks SET lsn = ?, epoch = ?, nonce = ? WHERE spool = ? AND lane = ?")
@@ -153,7 +156,7 @@ extension Writer {
     /// Writes a partition's counters.
     func save(_ partition: PartitionState) throws(StoreError) {
         try statements.updatePartition.run(
-            .integer(partition.low), .integer(partition.next), .integer(partition.bytes),
+            .integer(partition.first), .integer(partition.low), .integer(partition.next), .integer(partition.bytes),
             .integer(partition.chunkStart), .integer(partition.chunkTimestampMs), .integer(partition.number))
     }
 }

@@ -27,12 +27,14 @@ struct Batch {
     /// The lane has nothing undelivered below.
     var undelivered: LSN { records.first?.lsn ?? scanned }
 
-    /// The first `count` are delivered or dead.
-    mutating func settle(_ count: Int) {
+    /// The first `count` are delivered or dead. - Returns: how many of them each topic has.
+    mutating func settle(_ count: Int) -> TopicCounts {
         // Not a success: the tries stay as small as they are.
-        guard count > 0 else { return }
+        guard count > 0 else { return TopicCounts() }
+        let settled = TopicCounts(records.prefix(count).lazy.map(\.spooled.topic))
         records.removeFirst(count)
         if let limit { self.limit = limit * 2 < records.count ? limit * 2 : nil }
+        return settled
     }
 
     /// After a refusal of one record among `next`. - Returns: false when it already stood alone.

@@ -138,9 +138,8 @@ final class Lane: @unchecked Sendable {
                 throw .broker(error)
             }
         }
-        let count = batch.count(through: checkpoint)
-        batch.settle(count)
-        spool.advance(lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: count)
+        let settled = batch.settle(batch.count(through: checkpoint))
+        spool.advance(lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled)
     }
 
     /// - Returns: false when the spool holds nothing more. What it found may all be at the broker already.
@@ -156,8 +155,8 @@ final class Lane: @unchecked Sendable {
         batch.fill(found)
         // Delivered by an earlier process, though its CHECKPOINT does not say so.
         let known = batch.count(through: spool.delivered(lane: index))
-        batch.settle(known)
-        spool.advance(lane: index, delivered: .zero, scanned: batch.undelivered, settled: known)
+        let settled = batch.settle(known)
+        spool.advance(lane: index, delivered: .zero, scanned: batch.undelivered, settled: settled)
         return known > 0 || !batch.isEmpty
     }
 
@@ -168,9 +167,9 @@ final class Lane: @unchecked Sendable {
             nextHandOver = SystemClock().now() + shared.settings.handOverInterval
         }
         let deliveries = try handOver(tried, through: last)
-        batch.settle(tried.count)
+        let settled = batch.settle(tried.count)
         spool.advance(
-            lane: index, delivered: last, scanned: batch.undelivered, settled: tried.count, deliveries: deliveries)
+            lane: index, delivered: last, scanned: batch.undelivered, settled: settled, deliveries: deliveries)
         metrics.records.increment(by: tried.count)
         metrics.handOvers.increment()
         backoff.reset()
@@ -212,8 +211,8 @@ final class Lane: @unchecked Sendable {
             throw .deadLetters("\(error)")
         }
         condemned = nil
-        batch.settle(1)
-        spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: 1)
+        let settled = batch.settle(1)
+        spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: settled)
         backoff.reset()
         log.error(
             "record is dead",

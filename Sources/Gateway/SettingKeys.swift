@@ -49,6 +49,13 @@ extension Settings {
         duration("http.idle_timeout", \.http.idleTimeout, "A connection on which nothing moves is closed."),
         duration("http.header_timeout", \.http.headerTimeout, "For the headers of a request."),
         duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
+        flag("http.gzip", \.http.gzip, "Compress answers of text for clients that accept gzip."),
+        list(
+            "http.cors_origins", \.http.corsOrigins, HTTPServerSettings.areOrigins, "origins such as https://a.example",
+            "Origins whose web pages may call (CORS)."),
+        list(
+            "http.allowed_hosts", \.http.allowedHosts, HTTPServerSettings.areHosts, "host names or addresses",
+            "Names in Host besides those of loopback; none: any, but on loopback no other."),
         duration("http.stop_timeout", \.stopTimeout, "How long a graceful stop waits for requests in flight."),
 
         count("spool.lanes", \.spool.lanes, 1...SpoolSettings.lanesMax, "Forwarding threads; fixed at creation."),
@@ -222,6 +229,27 @@ extension Settings {
                 return ()
             },
             show: { showDuration($0[keyPath: path]) })
+    }
+
+    /// Texts with commas between them.
+    private static func list(
+        _ name: String, _ path: any WritableKeyPath<Settings, [String]> & Sendable,
+        _ isValid: @escaping @Sendable ([String]) -> Bool, _ expected: String, _ help: String
+    ) -> SettingKey {
+        SettingKey(
+            name: name, help: help,
+            expected: "at most \(HTTPServerSettings.namesMax) \(expected) with commas between them, * or none",
+            set: { settings, text in
+                let items =
+                    text == "none"
+                    ? []
+                    : text.split(separator: ",", omittingEmptySubsequences: false)
+                        .map { String($0) }
+                guard items.count <= HTTPServerSettings.namesMax, isValid(items) else { return nil }
+                settings[keyPath: path] = items
+                return ()
+            },
+            show: { $0[keyPath: path].isEmpty ? "none" : $0[keyPath: path].joined(separator: ",") })
     }
 
     private static func flag(

@@ -52,7 +52,7 @@ public struct Settings: Sendable {
         if forwarder.retryInitial <= .zero || forwarder.retryInitial > forwarder.retryMax {
             throw .outOfRange(key: "forwarder.retry_initial", expected: "more than 0ms and at most forwarder.retry_max")
         }
-        if !insecureListen, !Self.isLoopback(http.address) {
+        if !insecureListen, !http.listensOnLoopback {
             throw .insecureListen(address: http.address)
         }
     }
@@ -126,10 +126,6 @@ public struct Settings: Sendable {
 
     /// What the spool adds to a record at most: its fixed fields, its length and its topic's name.
     private static let recordOverheadBytes = 300
-
-    static func isLoopback(_ address: String) -> Bool {
-        address == "::1" || address.hasPrefix("127.") && address.split(separator: ".").count == 4
-    }
 }
 
 public struct LogSettings: Sendable {

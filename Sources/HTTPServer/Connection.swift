@@ -67,23 +67,29 @@ final class Connection: @unchecked Sendable {
 
     /// The server's own answer, instead of a handler's.
     func refuse(_ problem: ServerProblem) -> MHD_Result {
-        let response = core.response(to: problem)
+        reply(core.response(to: problem), closes: problem.mustClose)
+    }
+
+    /// Answers without a handler.
+    func reply(_ response: HTTPResponse, closes: Bool = false) -> MHD_Result {
         exchange.withLock { $0.refuse(responseBytes: response.body.count) }
         requestNumber = core.nextRequestNumber()
-        return send(response, reservedBytes: 0, closes: problem.mustClose)
+        return send(response, reservedBytes: 0, closes: closes)
     }
 
     /// Writes the refusal to the socket past libmicrohttpd, which takes no response in the middle of a body, so that a
     /// client that is still sending sees it. Nothing else is being written then: earlier responses are out, and
     /// the interim 100 precedes the first byte of the body.
     func refuseRaw(_ problem: ServerProblem) {
-        let bytes = rawAnswer(problem)
+        let bytes = rawAnswer(problem, corsOrigin: upload.corsOrigin)
         exchange.withLock { $0.writeRaw(bytes, to: descriptor) }
     }
 
-    private func rawAnswer(_ problem: ServerProblem) -> [UInt8] {
+    private func rawAnswer(_ problem: ServerProblem, corsOrigin: String?) -> [UInt8] {
         let id = RequestID(prefix: core.requestPrefix, number: core.nextRequestNumber())
-        return RawResponse.bytes(core.response(to: problem), id: id, commonHeaders: core.settings.commonHeaders)
+        var response = core.response(to: problem)
+        response.headers += core.browsers.headers(corsOrigin: corsOrigin)
+        return RawResponse.bytes(response, id: id, commonHeaders: core.settings.commonHeaders)
     }
 
     /// - Parameter reservedBytes: charged for this response; the exchange has the body's size noted already.
@@ -105,10 +111,33 @@ final class Connection: @unchecked Sendable {
 
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
-        guard let prepared = PreparedResponse(response, id: id, core: core, closes: closes) else {
+        var response = response
+        response.headers += core.browsers.headers(corsOrigin: upload.corsOrigin)
+        let gzip = compress(&response)
+        guard let prepared = PreparedResponse(response, gzip: gzip, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
         }
         return prepared.queue(on: handle)
+    }
+
+    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also to
+    ///   a client that accepts neither form: what the answer reports has been done.
+    private func compress(_ response: inout HTTPResponse) -> GzipBody? {
+        guard core.settings.gzip, !response.body.isEmpty, !response.hasHeader("Content-Encoding") else { return nil }
+        let isWorthIt =
+            response.body.count >= ContentCoding.bytesMin && ContentCoding.isCompressible(response.contentType)
+        guard isWorthIt || upload.codings.refusesIdentity else { return nil }
+        response.headers.append(HTTPHeader("Vary", "Accept-Encoding"))
+        guard upload.codings.prefersGzip, upload.method != .head, response.mayHaveBody else { return nil }
+        guard core.responseMemory.charge(GzipBody.memoryBytes) else {
+            core.metrics.gzipsSkipped.increment()
+            return nil
+        }
+        exchange.withLock { $0.reservedBytes += GzipBody.memoryBytes }
+        guard let gzip = GzipBody(response.body) else { return nil }
+        response.headers.append(HTTPHeader("Content-Encoding", "gzip"))
+        core.metrics.gzippedResponses.increment()
+        return gzip
     }
 
     /// The response is out, or the connection broke.
@@ -292,7 +321,8 @@ final class Connection: @unchecked Sendable {
             answer(generation, core.response(to: problem))
         case .closeWithAnswer:
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
-            let bytes = rawAnswer(problem)
+            // (What the page's origin was only the event loop knows.)
+            let bytes = rawAnswer(problem, corsOrigin: nil)
             cut(generation) { $0.writeRaw(bytes, to: descriptor) }
         case .close: cut(generation) { _ in }
         }

@@ -48,21 +48,7 @@ public struct HTTPRequest: Sendable {
 
     /// The first field of that name (without regard to case). Bytes that are not UTF-8 become U+FFFD.
     public func header(_ name: String) -> String? {
-        connection.reading(generation) { handle in
-            var name = name
-            return name.withUTF8 { name in
-                name.withMemoryRebound(to: CChar.self) { name in
-                    var value: UnsafePointer<CChar>?
-                    var count = 0
-                    guard
-                        MHD_lookup_connection_value_n(
-                            handle, postrider_mhd_header_kind, name.baseAddress, name.count, &value, &count)
-                            == postrider_mhd_yes
-                    else { return nil }
-                    return String(decoding: UnsafeRawBufferPointer(start: value, count: count), as: UTF8.self)
-                }
-            }
-        } ?? nil
+        connection.reading(generation) { headerText(of: $0, name) } ?? nil
     }
 
     /// Shows every field to `body`, in order and without a copy: for whoever asks about more than one. Nothing is shown
@@ -190,5 +176,22 @@ public struct HTTPRequest: Sendable {
                 return String(cString: text)
             }
         } ?? ""
+    }
+}
+
+/// The first field of that name (without regard to case); while libmicrohttpd keeps the request's headers.
+func headerText(of handle: OpaquePointer, _ name: String) -> String? {
+    var name = name
+    return name.withUTF8 { name in
+        name.withMemoryRebound(to: CChar.self) { name in
+            var value: UnsafePointer<CChar>?
+            var count = 0
+            guard
+                MHD_lookup_connection_value_n(
+                    handle, postrider_mhd_header_kind, name.baseAddress, name.count, &value, &count)
+                    == postrider_mhd_yes
+            else { return nil }
+            return String(decoding: UnsafeRawBufferPointer(start: value, count: count), as: UTF8.self)
+        }
     }
 }

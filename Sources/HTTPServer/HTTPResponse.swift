@@ -75,6 +75,9 @@ public struct HTTPResponse: Sendable {
         HTTPResponse(status: status, contentType: "application/json", headers: headers, body: body)
     }
 
+    /// RFC 9110, sections 15.3.5 and 15.4.5.
+    var mayHaveBody: Bool { status != 204 && status != 304 }
+
     func hasHeader(_ name: String) -> Bool {
         headers.contains { $0.name.utf8.count == name.utf8.count && $0.name.lowercased() == name.lowercased() }
     }

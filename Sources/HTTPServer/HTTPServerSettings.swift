@@ -40,10 +40,34 @@ public struct HTTPServerSettings: Sendable {
     public var unreservedResponseBytesMax = 64 << 10
     /// How often deadlines are checked and parked clients looked after: their precision.
     public var sweepInterval = Duration.seconds(1)
+    /// Whether answers of text are compressed for clients that accept gzip.
+    public var gzip = true
     /// Sent with each response that the server or a handler makes.
     public var commonHeaders: [HTTPHeader] = []
+    /// Origins whose web pages may call (CORS), as browsers write them: `https://app.example.com`. Or `any` alone.
+    /// Empty: none but the server's own.
+    public var corsOrigins: [String] = []
+    /// Names that requests may have in `Host`, without port, besides those of loopback. `any` alone: every name. Empty:
+    /// every name, unless the server listens on loopback.
+    public var allowedHosts: [String] = []
 
     public init() {}
+
+    /// Stands for every origin or host.
+    public static let any = "*"
+    /// Entries of `corsOrigins` and of `allowedHosts`.
+    public static let namesMax = 100
+
+    /// Whether only this machine reaches the server.
+    public var listensOnLoopback: Bool {
+        address == "::1" || address.hasPrefix("127.") && address.split(separator: ".").count == 4
+    }
+
+    /// Whether `corsOrigins` may be this.
+    public static func areOrigins(_ texts: [String]) -> Bool { texts == [any] || texts.allSatisfy(HostName.isOrigin) }
+
+    /// Whether `allowedHosts` may be this.
+    public static func areHosts(_ texts: [String]) -> Bool { texts == [any] || texts.allSatisfy(HostName.isEntry) }
 
     var effectiveParkedMax: Int { parkedMax ?? connectionsMax * 4 / 5 }
 
@@ -65,6 +89,8 @@ public struct HTTPServerSettings: Sendable {
         if perAddressConnectionsMax < 0 || effectiveParkedMax < 0 || unreservedResponseBytesMax < 0 {
             return "limits must not be negative"
         }
+        if !Self.areOrigins(corsOrigins) || !Self.areHosts(allowedHosts) { return "an origin or host is malformed" }
+        if max(corsOrigins.count, allowedHosts.count) > Self.namesMax { return "too many origins or hosts" }
         if let bad = commonHeaders.first(where: { !$0.isSafe }) { return "common header \(bad.name) is not a header" }
         return nil
     }

@@ -36,6 +36,10 @@ public struct HeaderField {
         text.count == lower.utf8CodeUnitCount && begins(text, with: lower)
     }
 
+    static func equals(_ one: UnsafeRawBufferPointer, _ other: UnsafeRawBufferPointer) -> Bool {
+        one.count == other.count && zip(one, other).allSatisfy { folded($0) == folded($1) }
+    }
+
     static func begins(_ text: UnsafeRawBufferPointer, with lower: StaticString) -> Bool {
         let expected = UnsafeBufferPointer(start: lower.utf8Start, count: lower.utf8CodeUnitCount)
         guard text.count >= expected.count else { return false }

@@ -11,7 +11,7 @@ extension Connection {
         switch upload.stage {
         case .headers: return receiveHeaders(url, method, version)
         case .dispatched: return proceed()
-        case .collecting, .discarding, .refused: break
+        case .collecting, .discarding, .options, .refused: break
         }
         guard count > 0 else { return receiveEnd() }
         let bytes = UnsafeRawBufferPointer(start: body, count: count)
@@ -32,9 +32,21 @@ extension Connection {
         }
         upload.contentLength = framing.contentLength
         upload.method = Self.method(method)
-        guard let problem = route(url, framing) else {
-            upload.stage = .collecting
+        upload.codings = framing.codings
+        upload.corsOrigin = core.browsers.corsOrigin(of: framing.sender)
+        let problem: ServerProblem
+        do throws(ServerProblem) {
+            let target = RequestTarget(url)
+            try admit(target, framing)
+            if upload.method == nil, strcmp(method, "OPTIONS") == 0 {
+                upload.stage = .options(try options(target))
+            } else {
+                try route(target, framing)
+                upload.stage = .collecting
+            }
             return postrider_mhd_yes
+        } catch {
+            problem = error
         }
         upload.stage = .discarding(problem)
         // A client that asks first has sent no body: it sees the refusal. libmicrohttpd closes then.
@@ -46,20 +58,36 @@ extension Connection {
         return postrider_mhd_yes
     }
 
-    /// Everything that can be known from the headers. - Returns: why the request is refused.
-    private func route(_ url: UnsafePointer<CChar>, _ framing: RequestFraming) -> ServerProblem? {
-        if core.isRefusing { return .ending(reachedHandler: false) }
-        do throws(ServerProblem) {
-            let match = try core.router.match(Self.path(url), upload.method)
-            upload.match = match
-            upload.bodyBytesMax = min(core.router.bodyBytesMax(match.route), core.settings.bodyBytesMax)
-            if let length = framing.contentLength, length > upload.bodyBytesMax {
-                return Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route].pattern)
-            }
-            return nil
-        } catch {
-            return error
+    /// Whether the server talks to this sender, now.
+    private func admit(_ target: RequestTarget, _ framing: RequestFraming) throws(ServerProblem) {
+        if core.isRefusing { throw .ending(reachedHandler: false) }
+        let isReading = upload.method == .get || upload.method == .head
+        if let problem = core.browsers.refusal(
+            of: framing.sender, authority: target.authority, isReading: isReading)
+        {
+            throw problem
         }
+    }
+
+    /// Everything else that can be known from the headers.
+    private func route(_ target: RequestTarget, _ framing: RequestFraming) throws(ServerProblem) {
+        let match = try core.router.match(target.path, upload.method)
+        upload.match = match
+        upload.bodyBytesMax = min(core.router.bodyBytesMax(match.route), core.settings.bodyBytesMax)
+        if let length = framing.contentLength, length > upload.bodyBytesMax {
+            throw Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route].pattern)
+        }
+    }
+
+    /// The server's own answer to OPTIONS (RFC 9110, section 9.3.7), with what a preflight request asks for.
+    private func options(_ target: RequestTarget) throws(ServerProblem) -> HTTPResponse {
+        let allow = target.isAsterisk ? Router.everyMethod : try core.router.allow(target.path)
+        var headers = [HTTPHeader("Allow", allow)]
+        if upload.corsOrigin != nil, headerText(of: handle, "Access-Control-Request-Method") != nil {
+            let requested = headerText(of: handle, "Access-Control-Request-Headers")
+            headers += BrowserPolicy.preflightHeaders(allow: allow, requestHeaders: requested)
+        }
+        return HTTPResponse(status: 204, headers: headers)
     }
 
     private func receiveBody(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
@@ -76,7 +104,7 @@ extension Connection {
                 refuseRaw(problem)
                 upload.stage = .refused
             }
-        case .refused:
+        case .options, .refused:
             upload.skip(bytes.count)
             if upload.receivedBytes > core.settings.discardBytesMax { return postrider_mhd_no }
         case .headers, .dispatched: return postrider_mhd_no
@@ -91,6 +119,7 @@ extension Connection {
             upload.stage = .dispatched
             return dispatch(match, method: method)
         case .discarding(let problem): return refuse(problem)
+        case .options(let response): return reply(response)
         case .refused, .headers, .dispatched: return postrider_mhd_no
         }
     }
@@ -104,19 +133,5 @@ extension Connection {
         case UInt8(ascii: "P"): strcmp(text, "POST") == 0 ? .post : strcmp(text, "PUT") == 0 ? .put : nil
         default: nil
         }
-    }
-
-    /// The path's bytes; of a target in absolute form what follows the authority (RFC 9112, section 3.2.2).
-    private static func path(_ url: UnsafePointer<CChar>) -> UnsafeBufferPointer<UInt8> {
-        let count = strlen(url)
-        let whole = UnsafeRawBufferPointer(start: url, count: count).bindMemory(to: UInt8.self)
-        guard whole.first != UInt8(ascii: "/") else { return whole }
-        for scheme in ["http://", "https://"] where whole.count > scheme.utf8.count {
-            let prefix = UnsafeBufferPointer(rebasing: whole[..<scheme.utf8.count])
-            guard String(decoding: prefix, as: UTF8.self).lowercased() == scheme else { continue }
-            guard let slash = whole[scheme.utf8.count...].firstIndex(of: UInt8(ascii: "/")) else { break }
-            return UnsafeBufferPointer(rebasing: whole[slash...])
-        }
-        return whole
     }
 }

@@ -12,8 +12,10 @@ struct PreparedResponse: ~Copyable {
     private let status: UInt32
 
     /// nil when libmicrohttpd has no memory: the caller closes the connection.
-    init?(_ content: HTTPResponse, id: RequestID, core: ServerCore, closes: Bool) {
-        guard let response = Self.make(content.body) else { return nil }
+    ///
+    /// - Parameter gzip: sent in place of the content's body; not shared.
+    init?(_ content: HTTPResponse, gzip: GzipBody?, id: RequestID, core: ServerCore, closes: Bool) {
+        guard let response = gzip.map(Self.make) ?? Self.make(content.body) else { return nil }
         self.response = response
         status = (200...599).contains(content.status) ? UInt32(content.status) : 500
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: RequestID.bytesMax) { buffer in
@@ -90,6 +92,28 @@ struct PreparedResponse: ~Copyable {
             }, body.toOpaque(),
             { context in
                 if let context { Unmanaged<Body>.fromOpaque(context).release() }
+            })
+        if response == nil { body.release() }
+        return response
+    }
+
+    /// Of unknown length: chunked, or for HTTP/1.0 until the connection closes. Where a piece is empty the event loop
+    /// serves others before it asks again.
+    private static func make(_ gzip: GzipBody) -> OpaquePointer? {
+        let body = Unmanaged.passRetained(gzip)
+        let response = MHD_create_response_from_callback(
+            UInt64.max, GzipBody.blockBytes,
+            { context, _, buffer, count in
+                guard let context, let buffer else { return postrider_mhd_end_with_error }
+                let body = Unmanaged<GzipBody>.fromOpaque(context).takeUnretainedValue()
+                return switch body.next(into: UnsafeMutableRawBufferPointer(start: buffer, count: count)) {
+                case .written(let bytes): bytes
+                case .end: postrider_mhd_end_of_stream
+                case .failed: postrider_mhd_end_with_error
+                }
+            }, body.toOpaque(),
+            { context in
+                if let context { Unmanaged<GzipBody>.fromOpaque(context).release() }
             })
         if response == nil { body.release() }
         return response

@@ -1,18 +1,21 @@
 import CMicrohttpd
 
 /// What the headers say about the body, and whether they may be believed. libmicrohttpd 0.9.75 is lenient where two
-/// readers of one message could disagree (request smuggling); this refuses, in one pass over the headers.
+/// readers of one message could disagree (request smuggling); this refuses, in one pass over the headers, which also
+/// notes who sent them and how the answer may be coded.
 struct RequestFraming {
     /// nil with a chunked body.
     private(set) var contentLength: Int? = 0
     private(set) var expectsContinue = false
     private(set) var fault: String?
+    /// Valid while the access handler's first call lasts.
+    private(set) var sender = RequestSender()
+    private(set) var codings = AcceptedCodings()
 
     var hasBody: Bool { contentLength != 0 }
 
     private var contentLengths = 0
     private var transferEncodings = 0
-    private var hosts = 0
     /// Where the next field must begin; nil when the library's layout is not known.
     private var position: Int?
 
@@ -48,7 +51,7 @@ struct RequestFraming {
             fault = "Content-Length together with Transfer-Encoding"
         } else if transferEncodings > 0, isVersion10 {
             fault = "Transfer-Encoding in HTTP/1.0"
-        } else if hosts == 0, !isVersion10 {
+        } else if sender.host == nil, !isVersion10 {
             fault = "no Host"
         } else if let position {
             let headerBytes = postrider_mhd_header_bytes(connection)
@@ -79,15 +82,22 @@ struct RequestFraming {
         // The lengths first: most fields are told apart by them.
         switch name.count {
         case 4 where HeaderField.equals(name, "host"):
-            hosts += 1
-            if hosts > 1 { fault = "more than one Host" }
+            if sender.host != nil { fault = "more than one Host" }
+            sender.host = value
         case 6 where HeaderField.equals(name, "expect"):
             if HeaderField.equals(value, "100-continue") { expectsContinue = true }
+        case 6 where HeaderField.equals(name, "origin"):
+            if sender.origin != nil { fault = "more than one Origin" }
+            sender.origin = value
         case 14 where HeaderField.equals(name, "content-length"):
             contentLengths += 1
             guard contentLengths == 1 else { return fault = "more than one Content-Length" }
             guard let length = Self.decimal(value) else { return fault = "a Content-Length that is no number" }
             contentLength = length
+        case 14 where HeaderField.equals(name, "sec-fetch-site"): sender.site = value
+        case 14 where HeaderField.equals(name, "sec-fetch-mode"):
+            sender.navigates = HeaderField.equals(value, "navigate")
+        case 15 where HeaderField.equals(name, "accept-encoding"): codings.read(value)
         case 17 where HeaderField.equals(name, "transfer-encoding"):
             transferEncodings += 1
             guard transferEncodings == 1, HeaderField.equals(value, "chunked") else {

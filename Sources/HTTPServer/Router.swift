@@ -100,18 +100,34 @@ public final class Router: Sendable {
     /// - Parameter path: as on the wire, without the query.
     /// - Parameter method: nil for one that no route can have.
     func match(_ path: UnsafeBufferPointer<UInt8>, _ method: HTTPMethod?) throws(ServerProblem) -> Match {
-        guard path.first == UInt8(ascii: "/") else {
-            throw ServerProblem(.malformedPath, "the path does not begin with a slash")
-        }
         var captures: [String] = []
-        guard let node = try find(in: 0, path, from: 1, depth: 0, &captures) else {
-            throw ServerProblem(.notFound, "no such resource")
-        }
+        let node = try node(path, &captures)
         let wanted = method == .head ? .get : method
         for found in nodes[node].methods where found.method == wanted {
             return Match(route: found.route, captures: captures)
         }
         throw ServerProblem(.methodNotAllowed, "the resource has other methods", allow: Self.allow(nodes[node]))
+    }
+
+    /// The methods of a path, for `Allow`.
+    func allow(_ path: UnsafeBufferPointer<UInt8>) throws(ServerProblem) -> String {
+        var captures: [String] = []
+        return Self.allow(nodes[try node(path, &captures)])
+    }
+
+    /// For `Allow` in the answer to `OPTIONS *`.
+    static let everyMethod = HTTPMethod.allCases.map(\.rawValue).sorted().joined(separator: ", ")
+
+    private func node(
+        _ path: UnsafeBufferPointer<UInt8>, _ captures: inout [String]
+    ) throws(ServerProblem) -> Int {
+        guard path.first == UInt8(ascii: "/") else {
+            throw ServerProblem(.malformedPath, "the path does not begin with a slash")
+        }
+        guard let node = try find(in: 0, path, from: 1, depth: 0, &captures) else {
+            throw ServerProblem(.notFound, "no such resource")
+        }
+        return node
     }
 
     // Of their own, so that the common path does not copy a whole route.

@@ -16,6 +16,7 @@ final class ServerCore: Sendable {
     let requestPrefix = UInt32.random(in: .min ... .max)
     /// Of the settings, as C strings.
     let commonHeaders: [(name: [CChar], value: [CChar])]
+    let browsers: BrowserPolicy
     /// libmicrohttpd before 1.0 needs and allows it (see `RequestFraming`).
     let checksLayout: Bool
 
@@ -27,7 +28,9 @@ final class ServerCore: Sendable {
     private let draining = Atomic<Bool>(false)
     private let refusing = Atomic<Bool>(false)
     private let ending = Atomic<Bool>(false)
-    private let progress = Monitor(())
+    /// How often something ended while stopping. (Not `Void`: the thread sanitizer takes a state without bytes for the
+    /// object's header.)
+    private let progress = Monitor<UInt64>(0)
 
     init(
         _ settings: HTTPServerSettings, _ router: Router, _ timers: any Timers, _ logger: Logger,
@@ -41,6 +44,7 @@ final class ServerCore: Sendable {
         bodyMemory = MemoryBudget(bytesMax: settings.bodyMemoryMax)
         responseMemory = MemoryBudget(bytesMax: settings.responseMemoryMax)
         commonHeaders = settings.commonHeaders.map { (Array($0.name.utf8CString), Array($0.value.utf8CString)) }
+        browsers = BrowserPolicy(settings)
         checksLayout = MHD_get_version().map { $0[0] == CChar(bitPattern: UInt8(ascii: "0")) } ?? false
     }
 
@@ -112,7 +116,7 @@ final class ServerCore: Sendable {
     /// A request or connection ended. - Note: call without any lock.
     func noteProgress() {
         guard isRefusing else { return }
-        progress.withLock { _ in }
+        progress.withLock { $0 &+= 1 }
         progress.broadcast()
     }
 

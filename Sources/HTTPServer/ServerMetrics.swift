@@ -12,6 +12,9 @@ struct ServerMetrics: Sendable {
     let clientsGone = Counter(label: "postrider_http_parked_clients_gone_total")
     /// Header fields of handlers that were changed or left out to keep the message's framing.
     let cleanedHeaders = Counter(label: "postrider_http_cleaned_headers_total")
+    let gzippedResponses = Counter(label: "postrider_http_gzipped_responses_total")
+    /// Answers sent as they are because `responseMemoryMax` had no room for compressing them.
+    let gzipsSkipped = Counter(label: "postrider_http_gzips_skipped_total")
     /// Connections closed because the request, its response or the headers took too long.
     let slowClients = Counter(label: "postrider_http_slow_clients_total")
     /// Connections that ended before the response was out.

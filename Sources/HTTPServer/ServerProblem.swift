@@ -7,6 +7,10 @@ public struct ServerProblem: Error, Hashable, Sendable {
         case malformedRequest = "malformed_request"
         /// The path breaks RFC 3986, or has an escape that proxies read differently (`%2F`, `%00`, dot segments).
         case malformedPath = "malformed_path"
+        /// The name in `Host` is not one of the server's: DNS rebinding, or a proxy whose name it does not know.
+        case hostNotAllowed = "host_not_allowed"
+        /// A browser sends it for a page of an origin that is not allowed.
+        case originNotAllowed = "origin_not_allowed"
         case notFound = "not_found"
         case methodNotAllowed = "method_not_allowed"
         /// The request did not arrive within its time.
@@ -45,10 +49,12 @@ public struct ServerProblem: Error, Hashable, Sendable {
     public var status: Int {
         switch code {
         case .malformedRequest, .malformedPath: 400
+        case .originNotAllowed: 403
         case .notFound: 404
         case .methodNotAllowed: 405
         case .requestTimeout: 408
         case .bodyTooLarge: 413
+        case .hostNotAllowed: 421
         case .overloaded, .parkedLimit, .stopping, .deadlineExceeded: 503
         }
     }

@@ -10,6 +10,8 @@ struct Upload {
         /// The problem is answered when the body has been read. (Indirect: the stage is looked at in every call, and
         /// rarely is this one.)
         indirect case discarding(ServerProblem)
+        /// The server's answer to OPTIONS; a body means nothing and is thrown away.
+        indirect case options(HTTPResponse)
         /// The problem is answered already; the rest is read so that the client sees it, then the connection closes.
         case refused
         /// The handler has it.
@@ -26,6 +28,10 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
+    /// How the answer may be coded.
+    var codings = AcceptedCodings()
+    /// For `Access-Control-Allow-Origin`; nil when the request is no allowed page's.
+    var corsOrigin: String?
     private(set) var receivedBytes = 0
     private var body: [UInt8] = []
     private var chargedBytes = 0

@@ -112,6 +112,8 @@ extension File {
 
     /// Up to `count` bytes from `offset`; fewer at the end of the file.
     public func read(_ count: Int, at offset: Int64) throws(FileSystemError) -> [UInt8] {
+        // An array made without capacity writes its count into the one empty array that all share.
+        guard count > 0 else { return [] }
         var failure: FileSystemError?
         // SAFETY: the initialized count is what readAll reported.
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

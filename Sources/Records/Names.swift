@@ -18,6 +18,9 @@ public struct TopicName: Hashable, Comparable, Sendable, CustomStringConvertible
         text = String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Kafka's own (`__consumer_offsets`) and Postrider's (`_postrider_checkpoints`): clients change none of them.
+    public var isInternal: Bool { text.hasPrefix("__") || text.hasPrefix("_postrider") }
+
     public static func < (a: Self, b: Self) -> Bool { a.text < b.text }
 
     public var description: String { text }

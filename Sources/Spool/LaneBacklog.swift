@@ -1,8 +1,9 @@
 import CoreMetrics
 import Primitives
-import Records
+public import Records
 
-/// How many accepted records of a lane are not settled yet: what `postrider_lane_lag_records` says.
+/// How many accepted records of a lane, and of each of its topics, are not settled yet. The first is what
+/// `postrider_lane_lag_records` says.
 ///
 /// New records count from the moment they are handed to the journal, so the number never lags behind what a lane can
 /// deliver; a refusal takes them off again. How many recovered records a lane has nobody knows before it has read
@@ -12,11 +13,21 @@ import Records
 final class LaneBacklog: Sendable {
     private struct State {
         var records = 0
+        /// Of each topic that has any.
+        var topics: [TopicName: Int] = [:]
         /// Recovered records below were counted, whoever reads them again.
         var countedTo = LSN.zero
         var recovered: LSN
 
-        var reported: Int { max(records, countedTo < recovered ? 1 : 0) }
+        /// Before the lane has read through what was recovered.
+        var least: Int { countedTo < recovered ? 1 : 0 }
+        var reported: Int { max(records, least) }
+
+        mutating func add(_ topic: TopicName, _ count: Int) {
+            records += count
+            let left = topics[topic, default: 0] + count
+            topics[topic] = left == 0 ? nil : left
+        }
     }
 
     private let state: Lock<State>
@@ -32,17 +43,25 @@ final class LaneBacklog: Sendable {
 
     var records: Int { state.withLock { $0.reported } }
 
+    /// Of one topic of the lane.
+    func records(of topic: TopicName) -> Int { state.withLock { max($0.topics[topic] ?? 0, $0.least) } }
+
     /// New ones went to the journal.
-    func add(_ count: Int) { state.withLock { $0.records += count } }
+    func add(_ topic: TopicName, _ count: Int) { state.withLock { $0.add(topic, count) } }
 
-    /// Refused after all, or settled: delivered, or dead.
-    func remove(_ count: Int) { state.withLock { $0.records -= count } }
+    /// Settled: delivered, or dead.
+    func remove(_ settled: TopicCounts) {
+        state.withLock { state in settled.forEach { state.add($0, -$1) } }
+    }
 
-    /// The lane's reader found these LSNs of the lane, ascending, and nothing else of it before `end`.
-    func read(_ found: some Sequence<LSN>, end: LSN) {
+    /// Refused after all.
+    func remove(_ topic: TopicName, _ count: Int) { add(topic, -count) }
+
+    /// The lane's reader found these records of the lane, ascending, and nothing else of it before `end`.
+    func read(_ found: some Sequence<(lsn: LSN, topic: TopicName)>, end: LSN) {
         let counted = state.withLock { state in
             guard state.countedTo < state.recovered else { return false }
-            for lsn in found where lsn >= state.countedTo && lsn < state.recovered { state.records += 1 }
+            for (lsn, topic) in found where lsn >= state.countedTo && lsn < state.recovered { state.add(topic, 1) }
             state.countedTo = max(state.countedTo, end)
             return true
         }
@@ -54,19 +73,25 @@ final class LaneBacklog: Sendable {
     func report() { state.withLock { gauge.record($0.reported) } }
 }
 
-/// How many records of one request go to each lane. Nearly every request has one lane, which takes no memory of its
-/// own.
-struct LaneCounts {
-    private var first: (lane: UInt8, count: Int)?
-    private var others: [UInt8: Int] = [:]
+/// How many records of a request, or of a hand-over, each topic has. Nearly every one has one topic, which takes no
+/// memory of its own.
+public struct TopicCounts: Sendable {
+    private var first: (topic: TopicName, count: Int)?
+    private var others: [TopicName: Int] = [:]
 
-    mutating func add(_ lane: UInt8) {
-        if first == nil { first = (lane, 0) }
-        if first?.lane == lane { first?.count += 1 } else { others[lane, default: 0] += 1 }
+    public init(_ topics: some Sequence<TopicName> = []) {
+        for topic in topics { add(topic) }
     }
 
-    func forEach(_ body: (Int, Int) -> Void) {
-        if let first { body(Int(first.lane), first.count) }
-        for (lane, count) in others { body(Int(lane), count) }
+    public var isEmpty: Bool { first == nil }
+
+    public mutating func add(_ topic: TopicName) {
+        if first == nil { first = (topic, 0) }
+        if first?.topic == topic { first?.count += 1 } else { others[topic, default: 0] += 1 }
+    }
+
+    func forEach(_ body: (TopicName, Int) -> Void) {
+        if let first { body(first.topic, first.count) }
+        for (topic, count) in others { body(topic, count) }
     }
 }

@@ -125,6 +125,6 @@ public final class LaneReader {
         }
         found = taken[...]
         position = frame.end
-        backlog.read(taken.lazy.map(\.lsn), end: position)
+        backlog.read(taken.lazy.map { ($0.lsn, $0.spooled.topic) }, end: position)
     }
 }

@@ -171,7 +171,7 @@ public final class Spool: Sendable {
         var body = JournalRecords(
             capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
         var tag: UInt64 = 0
-        var counts = LaneCounts()
+        var counts = TopicCounts()
         // Nearly every request is for one topic.
         var last: (topic: TopicName, lane: UInt8)?
         for record in records {
@@ -183,28 +183,32 @@ public final class Spool: Sendable {
                 last = (record.topic, lane)
             }
             tag |= 1 << UInt64(lane)
-            counts.add(lane)
+            counts.add(record.topic)
             body.append { SpoolRecordCodec.encode(record, lane: lane, to: &$0) }
         }
         let count = records.count
-        let backlogs = backlogs
         // Before the journal has them: a lane may deliver them before the completion runs.
-        counts.forEach { backlogs[$0].add($1) }
-        journal.append(body, tag: tag) { [counts] result in
+        counts.forEach { backlog(of: $0).add($0, $1) }
+        journal.append(body, tag: tag) { [counts, self] result in
             switch result {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
             case .failure(let failure):
                 // What was written stays counted: a sync that returns late publishes it.
                 if !failure.outcomeUnknown {
-                    counts.forEach {
-                        backlogs[$0].remove($1)
-                        backlogs[$0].report()
+                    counts.forEach { topic, count in
+                        let backlog = backlog(of: topic)
+                        backlog.remove(topic, count)
+                        backlog.report()
                     }
                 }
                 completion(.failure(SpoolRefusal(failure)))
             }
         }
+    }
+
+    private func backlog(of topic: TopicName) -> LaneBacklog {
+        backlogs[Int(Records.lane(of: topic, lanes: settings.lanes))]
     }
 
     /// Closes intake for a reason outside the disk, or opens it again with nil.
@@ -254,7 +258,7 @@ public final class Spool: Sendable {
     ///   - settled: records that `scanned` passes for the first time, delivered or dead.
     ///   - deliveries: of the hand-over that was just committed.
     public func advance(
-        lane: Int, delivered: LSN, scanned: LSN, settled: Int = 0, deliveries: [Delivery] = []
+        lane: Int, delivered: LSN, scanned: LSN, settled: TopicCounts = TopicCounts(), deliveries: [Delivery] = []
     ) {
         // First: a receipt must not find its record neither waiting nor delivered.
         outcomes.withLock { $0.add(deliveries) }
@@ -262,7 +266,7 @@ public final class Spool: Sendable {
             state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
             state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
         }
-        if settled > 0 {
+        if !settled.isEmpty {
             backlogs[lane].remove(settled)
             backlogs[lane].report()
         }
@@ -278,6 +282,9 @@ public final class Spool: Sendable {
     /// way into the journal count; of recovered ones, those that the lane has found, and at least 1 until it has read
     /// through all of them.
     public func lagRecords(lane: Int) -> Int { backlogs[lane].records }
+
+    /// The same of one topic; at least 1 until its lane has read through what was recovered. Never blocks.
+    public func lagRecords(topic: TopicName) -> Int { backlog(of: topic).records(of: topic) }
 
     // MARK: - Receipts
 

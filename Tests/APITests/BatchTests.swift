@@ -94,7 +94,7 @@ import Testing
 
     @Test func contentType_MustBeJSON() throws {
         let body = Array(#"{"records":[{"value":1}]}"#.utf8)
-        for type in ["text/plain", "application/x-ndjson", "application/jsonx", ""] {
+        for type in ["text/plain", "application/ndjson", "application/jsonx", ""] {
             let answer = try post("/v1/topics/t/records", [("Content-Type", type)], body)
             expectProblem(answer, 415, "unsupported_media_type", outcome: "not_accepted", "\(type)")
         }

@@ -57,7 +57,8 @@ import Testing
 
     @Test func otherMethods_GetThoseThatAreAllowed() throws {
         let cases = [
-            ("PUT", "/v1/topics/t", "GET, HEAD, POST"), ("GET", "/v1/topics/t/records", "POST"),
+            ("PATCH", "/v1/topics/t", "DELETE, GET, HEAD, POST, PUT"), ("GET", "/v1/topics/t/purge", "POST"),
+            ("GET", "/v1/topics/t/records", "POST"),
             ("POST", "/v1/topics", "GET, HEAD"), ("POST", "/v1/consumers/c", "DELETE, GET, HEAD, PUT"),
             ("GET", "/v1/consumers/c/poll", "POST"), ("GET", "/v1/consumers/c/acks", "POST"),
             ("DELETE", "/v1/consumers/c/seek", "POST"), ("POST", "/healthz", "GET, HEAD"),

@@ -58,6 +58,23 @@ final class BrokerHarness {
         try answer { self.broker.create(topic, settings: settings, completion: $0) }
     }
 
+    func configure(_ topic: TopicName, _ settings: TopicSettings) throws -> Bool {
+        try answer { self.broker.configure(topic, settings: settings, completion: $0) }
+    }
+
+    func purge(_ topic: TopicName, below offsets: [Int32: Int64]) throws -> [Int32: Int64] {
+        try answer { self.broker.purge(topic, below: offsets, completion: $0) }
+    }
+
+    /// Rows of the records table, whether they can be read or not.
+    func rows() throws -> Int64? {
+        try broker.reads.wait { (reader) throws(JobFailure) in
+            try stored { () throws(StoreError) in
+                try Statement(reader.connection, "SELECT count(*) FROM records").first { $0.integer(0) }
+            }
+        }
+    }
+
     func delete(_ topic: TopicName) throws -> Bool { try answer { self.broker.delete(topic, completion: $0) } }
 
     func describe(_ topic: TopicName) throws -> TopicDescription? {

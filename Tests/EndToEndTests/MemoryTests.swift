@@ -1,10 +1,15 @@
 import GatewayTestSupport
+import Glibc
 import JSON
 import Primitives
 import Testing
 
+/// Set by `Scripts/test` when it builds with a sanitizer.
+private let isSanitized = getenv("POSTRIDER_TEST_SANITIZER") != nil
+
 /// Promise 7: memory follows the settings, not what clients do.
-@Suite struct MemoryTests {
+@Suite(.disabled(if: isSanitized, "a sanitizer keeps memory that the gateway gave back"))
+struct MemoryTests {
     private static let bodyMemoryMax = 4 << 20
     private static let responseMemoryMax = 4 << 20
     /// Answers up to this size need no reservation (`HTTPServerSettings.unreservedResponseBytesMax`).
@@ -33,7 +38,7 @@ import Testing
         let clients = try (0..<40).map { _ in try process.client() }
         let most = (1 << 20) - 100
         let head =
-            "POST /v1/topics/orders/records HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            "POST /v1/topics/orders/records HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             + "Content-Length: \(1 << 20)\r\n\r\n"
         for slow in clients {
             try slow.send(Array(head.utf8) + [UInt8](repeating: 0x20, count: most))

@@ -79,7 +79,8 @@ import Testing
         let process = try GatewayProcess(["http.stop_timeout=60s"])
         let client = try process.client()
         try client.produce("orders", "kept")
-        try client.send(Array("POST /v1/topics/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf".utf8))
+        try client.send(
+            Array("POST /v1/topics/orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nhalf".utf8))
         process.signal(SIGTERM)
         #expect(try eventually { try process.log().contains("\"stopping\"") })
         process.signal(SIGTERM)

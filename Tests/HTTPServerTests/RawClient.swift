@@ -5,7 +5,9 @@ import Primitives
 struct RawResponse: Equatable {
     var status: Int
     var headers: [(name: String, value: String)]
-    var body: String
+    var bytes: [UInt8]
+
+    var body: String { String(decoding: bytes, as: UTF8.self) }
 
     func header(_ name: String) -> String? {
         headers.first { $0.name.lowercased() == name.lowercased() }?.value
@@ -108,11 +110,32 @@ final class RawClient {
             return (name: String(parts[0]), value: parts.count > 1 ? String(parts[1].drop { $0 == " " }) : "")
         }
         let length = headers.first { $0.name.lowercased() == "content-length" }.flatMap { Int($0.value) } ?? 0
+        let isChunked = headers.contains { $0.name.lowercased() == "transfer-encoding" && $0.value == "chunked" }
+        if isChunked, !head {
+            guard let (bytes, next) = chunks(from: end.upperBound) else { return nil }
+            received.removeSubrange(..<next)
+            return RawResponse(status: status, headers: headers, bytes: bytes)
+        }
         let bodyBytes = head || status < 200 ? 0 : length
         guard received.count >= end.upperBound + bodyBytes else { return nil }
-        let body = String(decoding: received[end.upperBound..<end.upperBound + bodyBytes], as: UTF8.self)
+        let bytes = Array(received[end.upperBound..<end.upperBound + bodyBytes])
         received.removeSubrange(..<(end.upperBound + bodyBytes))
-        return RawResponse(status: status, headers: headers, body: body)
+        return RawResponse(status: status, headers: headers, bytes: bytes)
+    }
+
+    /// A chunked body without trailers, and where it ends; nil while some of it is to come.
+    private func chunks(from start: Int) -> (bytes: [UInt8], next: Int)? {
+        var bytes: [UInt8] = []
+        var position = start
+        while let line = received[position...].firstRange(of: [13, 10]) {
+            guard let size = Int(String(decoding: received[position..<line.lowerBound], as: UTF8.self), radix: 16),
+                received.count >= line.upperBound + size + 2
+            else { return nil }
+            bytes += received[line.upperBound..<line.upperBound + size]
+            position = line.upperBound + size + 2
+            if size == 0 { return (bytes, position) }
+        }
+        return nil
     }
 
     /// Reads a few bytes and keeps the rest waiting.

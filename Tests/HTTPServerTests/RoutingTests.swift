@@ -58,7 +58,7 @@ import Testing
 
     @Test(arguments: [
         ("GET", "/echo", "POST, PUT"), ("DELETE", "/v1/topics/a", "GET, HEAD"), ("BREW", "/echo", "POST, PUT"),
-        ("get", "/v1/topics/a", "GET, HEAD"), ("OPTIONS", "/small", "POST"),
+        ("get", "/v1/topics/a", "GET, HEAD"), ("TRACE", "/small", "POST"), ("options", "/small", "POST"),
     ])
     func method_Gets405WithAllow_WhenTheResourceHasOthers(_ method: String, _ path: String, _ allow: String) throws {
         try withServer { server in

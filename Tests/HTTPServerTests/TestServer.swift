@@ -1,6 +1,7 @@
 import HTTPServer
 import Logging
 import Primitives
+import TestSupport
 
 /// A server on a port of its own, with a handler for each thing the tests need. Stopped by `stop`.
 final class TestServer: Sendable {
@@ -17,6 +18,7 @@ final class TestServer: Sendable {
         var settings = HTTPServerSettings()
         settings.sweepInterval = .milliseconds(20)
         settings.commonHeaders = [HTTPHeader("Postrider-Gateway", "test")]
+        settings.allowedHosts = ["a", "gateway"]
         configure(&settings)
         let (held, events) = (held, events)
         @Sendable func note(_ event: String) {
@@ -75,6 +77,13 @@ final class TestServer: Sendable {
                 let count = Int(request.capture("bytes")) ?? 0
                 responder.respond(HTTPResponse(status: 200, body: [UInt8](repeating: 120, count: count)))
             },
+            Route(.get, "/lines/{bytes}/{type}") { request, responder in
+                let body = Self.lines(Int(request.capture("bytes")) ?? 0)
+                let type = request.capture("type")
+                let headers = type == "coded" ? [HTTPHeader("Content-Encoding", "br")] : []
+                responder.respond(
+                    HTTPResponse(status: 200, contentType: "application/\(type)", headers: headers, body: body))
+            },
             Route(.get, "/park/{ms}") { request, responder in
                 let wait = Duration.milliseconds(Int(request.capture("ms")) ?? 0)
                 held.withLock { $0.append((request, responder)) }
@@ -90,6 +99,16 @@ final class TestServer: Sendable {
                 let text = "\(problem.code.rawValue) \(problem.reachedHandler)"
                 return HTTPResponse(status: problem.status, contentType: "text/plain", body: Array(text.utf8))
             })
+    }
+
+    /// What `/lines` answers: text that can be compressed, but not to nothing.
+    static func lines(_ bytes: Int) -> [UInt8] {
+        var generator = SeededGenerator(seed: 7)
+        var text: [UInt8] = []
+        while text.count < bytes {
+            text += Array("{\"offset\":\(UInt32.random(in: 0...9999, using: &generator))}\n".utf8)
+        }
+        return Array(text.prefix(bytes))
     }
 
     func client(receiveBytes: Int32? = nil) throws -> RawClient {

@@ -94,6 +94,32 @@ import Testing
         next.close()
     }
 
+    @Test func lag_IsKnownOfEachTopic_AlsoAfterARestart() throws {
+        let disk = FakeFileSystem()
+        let spool = try SpoolHarness(disk)
+        // Two topics of one lane, and one that never has a record.
+        let (one, other, none) = (topic(0), topic(0, 1), topic(0, 2))
+        func lags(_ harness: SpoolHarness) -> [Int] { [one, other, none].map { harness.spool.lagRecords(topic: $0) } }
+        var second = record(0, "b")
+        second.topic = other
+        _ = try spool.submit([record(0, "a"), second, record(0, "c")]).get()
+        #expect(lags(spool) == [2, 1, 0])
+        _ = spool.submit([record(0, "too large", padding: 20_000)])
+        #expect(lags(spool) == [2, 1, 0])
+        #expect(try spool.deliver(0, records: 2) == ["a", "b"])
+        #expect(lags(spool) == [1, 0, 0])
+        spool.close()
+
+        let next = try SpoolHarness(disk.killed())
+        // Nobody may say that there are none before the lane has looked.
+        #expect(lags(next) == [1, 1, 1])
+        _ = try next.read(0)
+        #expect(lags(next) == [1, 0, 0])
+        try next.deliver(0)
+        #expect(lags(next) == [1, 0, 0], "the reader was past it")
+        next.close()
+    }
+
     @Test func lag_KeepsWhatWasWritten_WhenASyncHangsAndReturns() throws {
         var settings = SpoolHarness.settings
         settings.journal.syncTimeout = .milliseconds(20)

@@ -73,7 +73,7 @@ final class SpoolHarness {
         }
         spool.advance(
             lane: lane, delivered: batch.records.last?.lsn ?? .zero, scanned: batch.scanned,
-            settled: batch.records.count, deliveries: deliveries)
+            settled: TopicCounts(batch.records.map(\.spooled.topic)), deliveries: deliveries)
         return batch.texts
     }
 

@@ -230,6 +230,22 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         callbacks.add { completion(.success(isNew)) }
     }
 
+    public func configure(
+        _ topic: TopicName, settings: TopicSettings,
+        completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void
+    ) {
+        let exists = knowledge(of: topic) != .missing
+        callbacks.add { completion(.success(exists)) }
+    }
+
+    public func purge(
+        _ topic: TopicName, below offsets: [Int32: Int64],
+        completion: @escaping @Sendable (Result<[Int32: Int64], BrokerError>) -> Void
+    ) {
+        for (number, offset) in offsets { raiseLow(TopicPartition(topic: topic, partition: number), to: offset) }
+        callbacks.add { completion(.success(offsets)) }
+    }
+
     public func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void) {
         let existed = knowledge(of: topic) != .missing
         state.withLock { state in state.partitions = state.partitions.filter { $0.key.topic != topic } }

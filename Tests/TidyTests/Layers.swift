@@ -13,7 +13,7 @@ enum Layers {
         "DeadLetters": ["Store"],
         "Forwarder": ["Spool", "Broker", "DeadLetters"],
         "Consumers": ["Broker"],
-        "HTTPServer": ["CMicrohttpd"],
+        "HTTPServer": ["CMicrohttpd", "CZlib"],
         "Telemetry": [],
         "API": ["COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry"],
         "Gateway": [
