@@ -40,6 +40,8 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
+        // The contract of the HTTP interface, compiled in.
+        .target(name: "COpenAPI", path: "OpenAPI", exclude: ["postrider.yaml", "postrider.json"]),
 
         // The data path, in its order.
         module("Primitives", []),
@@ -58,8 +60,8 @@ let package = Package(
         module(
             "API",
             [
-                "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry", "Primitives",
-                "Records",
+                "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
+                "Primitives", "Records",
             ]),
         module(
             "Gateway",

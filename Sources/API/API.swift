@@ -90,7 +90,8 @@ public struct API: Sendable {
     public func router() throws(RouteTableError) -> Router {
         try Router(
             ProduceRoutes(self).routes + ReceiptRoutes(self).routes + TopicRoutes(self).routes
-                + ConsumerRoutes(self).routes + OperationRoutes(self).routes + StatusRoutes(self).routes)
+                + ConsumerRoutes(self).routes + OperationRoutes(self).routes + StatusRoutes(self).routes
+                + DocumentRoutes(self).routes)
     }
 
     /// The body of what the server itself refuses.

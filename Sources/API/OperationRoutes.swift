@@ -50,6 +50,12 @@ struct OperationRoutes {
         return .json(writer.bytes, status: ready ? 200 : 503, headers: headers)
     }
 
+    /// Where to go on from the index.
+    private static let paths = [
+        "/v1/status", "/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics", "/openapi.yaml",
+        "/openapi.json",
+    ]
+
     private static func index(_ api: API) -> HTTPResponse {
         var writer = JSONWriter()
         writer.object { writer in
@@ -61,9 +67,7 @@ struct OperationRoutes {
             writer.string(api.spool.shortID)
             writer.key("paths")
             writer.array { writer in
-                for path in ["/v1/status", "/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics"] {
-                    writer.string(path)
-                }
+                for path in paths { writer.string(path) }
             }
         }
         return .json(writer.bytes)
