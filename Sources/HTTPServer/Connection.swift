@@ -32,6 +32,8 @@ final class Connection: @unchecked Sendable {
         exchange.withLock { $0.begin(now: now) }
     }
 
+    func noteReceived(_ bytes: Int) { exchange.withLock { $0.receivedBytes += bytes } }
+
     func completeHeaders() { exchange.withLock { $0.completeHeaders() } }
 
     /// Hands the complete request over, and sends what was answered at once or suspends.
@@ -120,8 +122,8 @@ final class Connection: @unchecked Sendable {
         return prepared.queue(on: handle)
     }
 
-    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also to
-    ///   a client that accepts neither form: what the answer reports has been done.
+    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also
+    ///   to a client that accepts neither form: what the answer reports has been done.
     private func compress(_ response: inout HTTPResponse) -> GzipBody? {
         guard core.settings.gzip, !response.body.isEmpty, !response.hasHeader("Content-Encoding") else { return nil }
         let isWorthIt =
@@ -319,12 +321,12 @@ final class Connection: @unchecked Sendable {
             let problem = ServerProblem(
                 .deadlineExceeded, "the request was not answered in time", reachedHandler: true)
             answer(generation, core.response(to: problem))
-        case .closeWithAnswer:
+        case .closeWithAnswer(let part):
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
             // (What the page's origin was only the event loop knows.)
             let bytes = rawAnswer(problem, corsOrigin: nil)
-            cut(generation) { $0.writeRaw(bytes, to: descriptor) }
-        case .close: cut(generation) { _ in }
+            cut(generation, part) { $0.writeRaw(bytes, to: descriptor) }
+        case .close(let part): cut(generation, part) { _ in }
         }
         return nil
     }
@@ -344,14 +346,14 @@ final class Connection: @unchecked Sendable {
 
     /// Ends the connection from outside the event loop, which sees the end of the stream and closes. Under the lock,
     /// and unless closed before, the descriptor is still this connection's.
-    private func cut(_ generation: UInt64, _ before: (inout Exchange) -> Void) {
+    private func cut(_ generation: UInt64, _ part: Exchange.Part, _ before: (inout Exchange) -> Void) {
         exchange.withLock { exchange in
             guard exchange.generation == generation else { return }
             if case .closed = exchange.phase { return }
             before(&exchange)
             shutdown(descriptor, Int32(SHUT_RDWR))
         }
-        core.metrics.slowClients.increment()
+        core.metrics.countSlow(part)
     }
 
     /// The stop's last word to whoever waits.

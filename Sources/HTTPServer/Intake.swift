@@ -16,6 +16,7 @@ extension Connection {
         guard count > 0 else { return receiveEnd() }
         let bytes = UnsafeRawBufferPointer(start: body, count: count)
         count = 0
+        noteReceived(bytes.count)
         return receiveBody(bytes)
     }
 

@@ -113,7 +113,9 @@ import Testing
             let start = SystemClock().now()
             #expect(try client.exchange("GET /park/150 HTTP/1.1\r\nHost: a\r\n\r\n").body == "over")
             #expect(SystemClock().now() - start >= .milliseconds(150))
-            #expect(server.server.usage.parked == 0)
+            // (The answer may be out before its place is given back.)
+            let left = eventually { server.server.usage.parked == 0 }
+            #expect(left)
         }
     }
 
