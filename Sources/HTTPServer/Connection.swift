@@ -26,8 +26,9 @@ final class Connection: @unchecked Sendable {
     // MARK: On the event loop
 
     /// The request line came; `targetBytes` long is its target.
-    func begin(targetBytes: Int) {
+    func begin(targetBytes: Int, targetHasSpace: Bool) {
         upload.targetBytes = targetBytes
+        upload.targetHasSpace = targetHasSpace
         let now = core.clock.now()
         exchange.withLock { $0.begin(now: now) }
     }

@@ -28,7 +28,9 @@ extension Connection {
         let framing = RequestFraming(handle, method: method, version: version, checksLayout: checksLayout)
         if let fault = framing.fault { return refuse(ServerProblem(.malformedRequest, fault)) }
         // A NUL would hide the rest of the target.
-        if checksLayout, Int(bitPattern: url) + upload.targetBytes + 1 != Int(bitPattern: version) {
+        if upload.targetHasSpace
+            || checksLayout && Int(bitPattern: url) + upload.targetBytes + 1 != Int(bitPattern: version)
+        {
             return refuse(ServerProblem(.malformedRequest, "a malformed request line"))
         }
         upload.contentLength = framing.contentLength
