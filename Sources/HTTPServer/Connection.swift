@@ -115,7 +115,9 @@ final class Connection: @unchecked Sendable {
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         var response = response
-        response.headers += core.browsers.headers(corsOrigin: upload.corsOrigin)
+        let cors = core.browsers.headers(corsOrigin: upload.corsOrigin)
+        // (Even to add nothing would copy the array.)
+        if !cors.isEmpty { response.headers += cors }
         let gzip = compress(&response)
         guard let prepared = PreparedResponse(response, gzip: gzip, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
