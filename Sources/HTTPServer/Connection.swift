@@ -26,11 +26,14 @@ final class Connection: @unchecked Sendable {
     // MARK: On the event loop
 
     /// The request line came; `targetBytes` long is its target.
-    func begin(targetBytes: Int) {
+    func begin(targetBytes: Int, targetHasSpace: Bool) {
         upload.targetBytes = targetBytes
+        upload.targetHasSpace = targetHasSpace
         let now = core.clock.now()
         exchange.withLock { $0.begin(now: now) }
     }
+
+    func noteReceived(_ bytes: Int) { exchange.withLock { $0.receivedBytes += bytes } }
 
     func completeHeaders() { exchange.withLock { $0.completeHeaders() } }
 
@@ -112,7 +115,9 @@ final class Connection: @unchecked Sendable {
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         var response = response
-        response.headers += core.browsers.headers(corsOrigin: upload.corsOrigin)
+        let cors = core.browsers.headers(corsOrigin: upload.corsOrigin)
+        // (Even to add nothing would copy the array.)
+        if !cors.isEmpty { response.headers += cors }
         let gzip = compress(&response)
         guard let prepared = PreparedResponse(response, gzip: gzip, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
@@ -319,12 +324,12 @@ final class Connection: @unchecked Sendable {
             let problem = ServerProblem(
                 .deadlineExceeded, "the request was not answered in time", reachedHandler: true)
             answer(generation, core.response(to: problem))
-        case .closeWithAnswer:
+        case .closeWithAnswer(let part):
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
             // (What the page's origin was only the event loop knows.)
             let bytes = rawAnswer(problem, corsOrigin: nil)
-            cut(generation) { $0.writeRaw(bytes, to: descriptor) }
-        case .close: cut(generation) { _ in }
+            cut(generation, part) { $0.writeRaw(bytes, to: descriptor) }
+        case .close(let part): cut(generation, part) { _ in }
         }
         return nil
     }
@@ -344,14 +349,14 @@ final class Connection: @unchecked Sendable {
 
     /// Ends the connection from outside the event loop, which sees the end of the stream and closes. Under the lock,
     /// and unless closed before, the descriptor is still this connection's.
-    private func cut(_ generation: UInt64, _ before: (inout Exchange) -> Void) {
+    private func cut(_ generation: UInt64, _ part: Exchange.Part, _ before: (inout Exchange) -> Void) {
         exchange.withLock { exchange in
             guard exchange.generation == generation else { return }
             if case .closed = exchange.phase { return }
             before(&exchange)
             shutdown(descriptor, Int32(SHUT_RDWR))
         }
-        core.metrics.slowClients.increment()
+        core.metrics.countSlow(part)
     }
 
     /// The stop's last word to whoever waits.
