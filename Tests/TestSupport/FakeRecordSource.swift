@@ -47,6 +47,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         var subscribeErrors: [BrokerError] = []
         var fetches: [FetchRequest] = []
         var isAssigning = true
+        var recordBytesMax: [TopicName: Int] = [:]
     }
 
     public let callbacks: PendingCallbacks
@@ -98,6 +99,11 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
             state.partitions[place]?.low = low
             state.partitions[place]?.end = max(low, end)
         }
+    }
+
+    /// Default: 1 MiB.
+    public func setRecordBytesMax(_ topic: TopicName, _ bytes: Int) {
+        state.withLock { $0.recordBytesMax[topic] = bytes }
     }
 
     /// Compaction: one record is gone.
@@ -195,8 +201,10 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     // MARK: TopicAdmin
 
     public func knowledge(of topic: TopicName) -> TopicKnowledge {
-        let count = state.withLock { state in state.partitions.keys.count { $0.topic == topic } }
-        return count == 0 ? .missing : .known(KnownTopic(partitions: Int32(count), recordBytesMax: 1 << 20))
+        let (count, bytesMax) = state.withLock { state in
+            (state.partitions.keys.count { $0.topic == topic }, state.recordBytesMax[topic] ?? 1 << 20)
+        }
+        return count == 0 ? .missing : .known(KnownTopic(partitions: Int32(count), recordBytesMax: bytesMax))
     }
 
     public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
