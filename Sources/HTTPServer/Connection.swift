@@ -235,6 +235,25 @@ final class Connection: @unchecked Sendable {
         }
     }
 
+    /// libmicrohttpd has one block of memory for request line, headers and header fields of the response, and closes
+    /// the connection when these do not fit. Measured with 0.9.75: room is lost byte for byte to the request's headers,
+    /// with `fieldOverheadBytes` for each field and query parameter; and to bytes of a next request that came along,
+    /// which stay in its read buffer of half the block.
+    func headerRoom(_ generation: UInt64) -> Int {
+        reading(generation) { handle in
+            let kinds = [postrider_mhd_header_kind, postrider_mhd_argument_kind]
+            let fields = kinds.reduce(0) { $0 + Int(MHD_get_connection_values_n(handle, $1, nil, nil)) }
+            let memory = core.settings.connectionMemoryBytes
+            let readBytes = max(memory / 2, postrider_mhd_header_bytes(handle) + Self.readIncrementBytes)
+            return max(0, memory - readBytes - fields * Self.fieldOverheadBytes - Self.ownHeaderBytes)
+        } ?? 0
+    }
+
+    private static let readIncrementBytes = 1536
+    private static let fieldOverheadBytes = 64
+    /// Status line, and what the server and those who wrap handlers add: some 300 bytes as it is.
+    private static let ownHeaderBytes = 1024
+
     func reservedBytes(_ generation: UInt64) -> Int {
         exchange.withLock { $0.isOpen(generation) ? $0.reservedBytes : 0 }
     }
