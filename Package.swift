@@ -99,7 +99,13 @@ let package = Package(
             dependencies: ["Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry"],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
-        tests("APITests", ["Gateway", "GatewayTestSupport", "JSON", "Primitives"]),
+        tests(
+            "APITests",
+            [
+                "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "Records", "Spool", "Telemetry", "TestSupport",
+                log,
+            ]),
         tests(
             "EndToEndTests",
             ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
