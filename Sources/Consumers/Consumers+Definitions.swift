@@ -11,7 +11,8 @@ extension Consumers {
     /// name) keep it. Changing nothing is an update.
     ///
     /// - Parameter replacing: other topics, another mode or another dead-letter topic are taken over: topics that stay
-    ///   keep their committed offsets, new ones begin at `from`, the others' offsets are deleted, and every lease is void.
+    ///   keep their committed offsets, new ones begin at `from`, the others' offsets are deleted, and every lease is
+    ///   void.
     ///
     /// Fails with `conflict`, `invalid`, `unknownTopic`, `unreadable`, `unavailable`, `limitReached`, `stopping`.
     public func define(
