@@ -5,12 +5,15 @@ public import Records
 /// A broker's threads as a queue that the test runs: what is called back waits here.
 public final class PendingCallbacks: Sendable {
     private let queue = Lock<[@Sendable () -> Void]>([])
+    private let isClosed = Lock(false)
 
     public init() {}
 
     public var count: Int { queue.withLock { $0.count } }
 
-    public func add(_ callback: @escaping @Sendable () -> Void) { queue.withLock { $0.append(callback) } }
+    public func add(_ callback: @escaping @Sendable () -> Void) {
+        if !isClosed.withLock({ $0 }) { queue.withLock { $0.append(callback) } }
+    }
 
     /// Runs one, the oldest by default. - Returns: false when there is none.
     @discardableResult
@@ -28,8 +31,11 @@ public final class PendingCallbacks: Sendable {
         return false
     }
 
-    /// As a crash does.
-    public func drop() { queue.withLock { $0 = [] } }
+    /// As a crash does: nothing of what waits happens, nor anything that the process, woken by a timer, still asks for.
+    public func close() {
+        isClosed.withLock { $0 = true }
+        queue.withLock { $0 = [] }
+    }
 }
 
 /// Topics in memory, with gaps where a test wants them, failing and revoking when told. Also the topic administration.
