@@ -149,6 +149,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     }
 
     public var subscriptionCount: Int { state.withLock { $0.subscriptions.count } }
+    public var watchCount: Int { state.withLock { $0.watches.count } }
     public var fetchCount: Int { state.withLock { $0.fetches.count } }
     public func partition(_ place: TopicPartition) -> Partition {
         state.withLock { $0.partitions[place] ?? Partition() }
@@ -174,7 +175,13 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     public func fetch(
         _ request: FetchRequest, completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void
     ) {
-        callbacks.add { completion(self.read(request)) }
+        callbacks.add { [self] in
+            guard state.withLock({ $0.partitions[request.partition] != nil }) else {
+                let detail = "\(request.partition)"
+                return completion(.failure(BrokerError(.recordFatal, code: "unknown_topic", detail: detail)))
+            }
+            completion(read(request))
+        }
     }
 
     /// Tells by `callbacks`, at the next append, and also when the topic is deleted.
