@@ -95,7 +95,9 @@ struct OperationRoutes {
             writer.string(api.spool.shortID)
             writer.key("paths")
             writer.array { writer in
-                for path in ["/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics"] { writer.string(path) }
+                for path in ["/v1/topics", "/v1/consumers", "/v1/dead-letters", "/healthz", "/readyz", "/metrics"] {
+                    writer.string(path)
+                }
             }
         }
         return .json(writer.bytes)

@@ -43,10 +43,7 @@ enum RecordWriter {
             writer.integer(stored.offset)
             writer.key("timestamp")
             writer.string(rfc3339(milliseconds: stored.record.timestampMs))
-            bytes("key", stored.record.key, to: &writer)
-            value(stored.record, to: &writer)
-            writer.key("headers")
-            headers(stored.record.headers, to: &writer)
+            content(of: stored.record, to: &writer)
             writer.key("delivery")
             writer.object { writer in
                 writer.key("id")
@@ -57,6 +54,14 @@ enum RecordWriter {
                 writer.string(rfc3339(milliseconds: delivered.deadlineMs))
             }
         }
+    }
+
+    /// Key, value and headers, as members of the object that is open.
+    static func content(of record: Record, to writer: inout JSONWriter) {
+        bytes("key", record.key, to: &writer)
+        value(record, to: &writer)
+        writer.key("headers")
+        headers(record.headers, to: &writer)
     }
 
     /// Text where it is UTF-8, base 64 else.
