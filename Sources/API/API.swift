@@ -2,6 +2,7 @@ public import Broker
 public import Consumers
 public import DeadLetters
 public import HTTPServer
+import Logging
 public import Primitives
 public import Spool
 public import Telemetry
@@ -79,8 +80,9 @@ public struct API: Sendable {
     let metrics: MetricsRegistry
     let view: GatewayView
     let clock: any TimeSource
-    /// For calls that read the disk: receipts.
+    /// For calls that read the disk: receipts and dead letters.
     let lookups: WorkQueue
+    let log = Logger(label: "postrider.api")
 
     public init(
         settings: APISettings, spool: Spool, consumers: Consumers, topics: any TopicAdmin,
@@ -102,9 +104,9 @@ public struct API: Sendable {
     /// The table of routes.
     public func router() throws(RouteTableError) -> Router {
         try Router(
-            ProduceRoutes(self).routes + ReceiptRoutes(self).routes + TopicRoutes(self).routes
-                + ReadRoutes(self).routes + ConsumerRoutes(self).routes + OperationRoutes(self).routes
-                + StatusRoutes(self).routes + DocumentRoutes(self).routes)
+            ProduceRoutes(self).routes + ReceiptRoutes(self).routes + DeadLetterRoutes(self).routes
+                + TopicRoutes(self).routes + ReadRoutes(self).routes + ConsumerRoutes(self).routes
+                + OperationRoutes(self).routes + StatusRoutes(self).routes + DocumentRoutes(self).routes)
     }
 
     /// The body of what the server itself refuses.

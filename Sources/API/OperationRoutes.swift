@@ -52,7 +52,8 @@ struct OperationRoutes {
 
     /// Where to go on from the index.
     private static let paths = [
-        "/v1/status", "/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics", "/openapi.yaml",
+        "/v1/status", "/v1/topics", "/v1/consumers", "/v1/dead-letters", "/healthz", "/readyz", "/metrics",
+        "/openapi.yaml",
         "/openapi.json",
     ]
 

@@ -10,7 +10,7 @@ struct ProduceRoutes {
     private static let one = "/v1/topics/{topic}"
     private static let batch = "/v1/topics/{topic}/records"
     /// Routes whose errors say what became of the records.
-    static let patterns: Set<String> = [one, batch]
+    static let patterns: Set<String> = [one, batch, DeadLetterRoutes.redeliver]
 
     private let api: API
     private let answer: ProduceAnswer
@@ -76,7 +76,7 @@ struct ProduceRoutes {
         }
     }
 
-    private static func known(_ topic: TopicName, _ topics: any TopicAdmin) throws(Problem) -> KnownTopic {
+    static func known(_ topic: TopicName, _ topics: any TopicAdmin) throws(Problem) -> KnownTopic {
         switch topics.knowledge(of: topic) {
         case .known(let known), .creatable(let known): return known
         case .missing:

@@ -20,9 +20,12 @@ struct ReceiptOutcome: Sendable {
         var code: String
         var detail: String
         var atMs: Int64
+        var discardedAtMs: Int64?
     }
 
     var state: State
+    /// The record that took the place of this one, a dead letter that was sent again: the state is that one's.
+    var redeliveredAs: LSN?
 
     var isDelivered: Bool { if case .delivered = state { true } else { false } }
     var isDead: Bool { if case .dead = state { true } else { false } }
@@ -32,22 +35,33 @@ struct ReceiptOutcome: Sendable {
 extension API {
     /// Reads the disk, so it belongs on `lookups`.
     func outcome(of lsn: LSN) throws -> ReceiptOutcome {
-        // From memory where possible: a record that was delivered is no dead letter.
-        if let delivery = spool.deliveries(of: [lsn])[0] { return ReceiptOutcome(state: .delivered(delivery)) }
-        if let dead = try dead(lsn) { return dead }
+        if let known = try settled(lsn) { return known }
         switch try spool.outcome(of: lsn) {
         case .accepted: return ReceiptOutcome(state: .accepted)
         case .delivered(let delivery): return ReceiptOutcome(state: .delivered(delivery))
         // It may have died between the two looks.
-        case .expired: return try dead(lsn) ?? ReceiptOutcome(state: .expired)
+        case .expired: return try settled(lsn) ?? ReceiptOutcome(state: .expired)
         case .unknown: return ReceiptOutcome(state: .unknown)
         }
     }
 
-    /// nil unless the record is among the dead letters for good.
-    private func dead(_ lsn: LSN) throws -> ReceiptOutcome? {
-        guard let dead = try deadLetters.lookup(lsn: lsn), dead.state == .final else { return nil }
-        return ReceiptOutcome(state: .dead(.init(code: dead.code, detail: dead.detail, atMs: dead.atMs)))
+    /// nil unless it is known to be delivered or dead.
+    private func settled(_ lsn: LSN) throws -> ReceiptOutcome? {
+        // From memory where possible: a record that was delivered is no dead letter.
+        if let delivery = spool.deliveries(of: [lsn])[0] { return ReceiptOutcome(state: .delivered(delivery)) }
+        switch try deadLetters.fate(of: lsn) {
+        case .dead(let code, let detail, let atMs, let discardedAtMs):
+            return ReceiptOutcome(
+                state: .dead(.init(code: code, detail: detail, atMs: atMs, discardedAtMs: discardedAtMs)))
+        case .redelivered(let successor):
+            // The store follows them to the last, so this is one step, or a few while one is being sent again; each
+            // is a later record.
+            var outcome = try self.outcome(of: successor)
+            outcome.redeliveredAs = outcome.redeliveredAs ?? successor
+            return outcome
+        case .pending, nil:
+            return nil
+        }
     }
 
     func receipt(_ lsn: LSN) -> Receipt { Receipt(spool: spool.shortID, lsn: lsn) }
@@ -82,6 +96,14 @@ extension JSONWriter {
                     writer.key("at")
                     writer.string(rfc3339(milliseconds: reason.atMs))
                 }
+                if let discardedAtMs = reason.discardedAtMs {
+                    writer.key("discarded_at")
+                    writer.string(rfc3339(milliseconds: discardedAtMs))
+                }
+            }
+            if let successor = outcome.redeliveredAs {
+                writer.key("redelivered_as")
+                writer.string(Receipt(spool: receipt.spool, lsn: successor).description)
             }
         }
     }

@@ -144,6 +144,7 @@ private struct Inquiry: Sendable {
     private func awaited(_ lsns: [LSN], _ outcomes: [ReceiptOutcome]) throws -> [AwaitedRecords] {
         var lanes: [Int: AwaitedRecords] = [:]
         for (lsn, outcome) in zip(lsns, outcomes) where outcome.isAccepted {
+            let lsn = outcome.redeliveredAs ?? lsn
             // What is not synced yet has no lane that could be read.
             guard let lane = try api.spool.lane(of: lsn).map(Int.init), lane < api.spool.settings.lanes else {
                 continue
@@ -156,11 +157,16 @@ private struct Inquiry: Sendable {
     }
 
     private func wait(_ lsns: [LSN], _ outcomes: [ReceiptOutcome], _ awaited: [AwaitedRecords]) {
-        let open = zip(lsns, outcomes).filter { $0.1.isAccepted }.map(\.0)
+        // Of a dead letter that was sent again, the record that took its place.
+        let open = zip(lsns, outcomes).filter { $0.1.isAccepted }.map { $0.1.redeliveredAs ?? $0.0 }
         let watch = OutcomeWatch(Set(open).sorted(), api)
         let now = { @Sendable in
             let news = Dictionary(uniqueKeysWithValues: zip(watch.lsns, watch.outcomes()))
-            return zip(lsns, outcomes).map { lsn, outcome in news[lsn] ?? outcome }
+            return zip(lsns, outcomes).map { lsn, outcome in
+                guard var newer = news[outcome.redeliveredAs ?? lsn] else { return outcome }
+                newer.redeliveredAs = newer.redeliveredAs ?? outcome.redeliveredAs
+                return newer
+            }
         }
         let isParked = responder.park(
             until: until,

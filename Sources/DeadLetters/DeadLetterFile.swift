@@ -2,50 +2,154 @@ import Primitives
 import Records
 import Store
 
-/// The connection and its statements, together behind the lock of `DeadLetters`.
+/// The connection, its statements and what they add up to, together behind the lock of `DeadLetters`.
 struct DeadLetterFile {
     let connection: Connection
     let add: Statement
-    let finalize: Statement
+    let setState: Statement
     let pendingUpTo: Statement
     let removePending: Statement
-    let lookup: Statement
-    let count: Statement
-    let list: Statement
-    let discard: Statement
+    let find: Statement
+    let record: Statement
+    let remove: Statement
+    let release: Statement
+    let end: Statement
+    let addEnd: Statement
+    let follow: Statement
+    let forget: Statement
+    let oldest: Statement
+    private let sums: Statement
+    private let lists: [Statement]
+    var totals = DeadLetterTotals()
+
+    private static let columns = "lsn, lane, state, at, code, detail, topic, partition, timestamp, bytes"
 
     init(_ connection: Connection) throws(StoreError) {
         self.connection = connection
+        let pending = "state = \(DeadLetter.State.pending.rawValue)"
         add = try Statement(
             connection,
             """
-            INSERT INTO dead_letters (lsn, lane, state, at, code, detail, record) VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO dead_letters (lsn, lane, state, at, code, topic, partition, timestamp, bytes, detail, record)
+            VALUES (?, ?, \(DeadLetter.State.pending.rawValue), ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (lsn) DO UPDATE SET
-                lane = excluded.lane, at = excluded.at, code = excluded.code, detail = excluded.detail,
-                record = excluded.record
-            WHERE state = \(DeadLetter.State.pending.rawValue)
+                lane = excluded.lane, at = excluded.at, code = excluded.code, topic = excluded.topic,
+                partition = excluded.partition, timestamp = excluded.timestamp, bytes = excluded.bytes,
+                detail = excluded.detail, record = excluded.record
+            WHERE \(pending)
             """)
-        finalize = try Statement(connection, "UPDATE dead_letters SET state = ? WHERE lsn = ?")
-        let pending = "state = \(DeadLetter.State.pending.rawValue) AND lane = ?"
+        setState = try Statement(connection, "UPDATE dead_letters SET state = ?, epoch = ? WHERE lsn = ?")
         pendingUpTo = try Statement(
-            connection, "SELECT lsn FROM dead_letters WHERE \(pending) AND lsn <= ? ORDER BY lsn")
-        removePending = try Statement(connection, "DELETE FROM dead_letters WHERE \(pending) AND lsn > ?")
-        let columns = "SELECT lsn, lane, state, at, code, detail, record FROM dead_letters"
-        lookup = try Statement(connection, "\(columns) WHERE lsn = ?")
-        count = try Statement(connection, "SELECT count(*) FROM dead_letters WHERE state = ?")
-        list = try Statement(connection, "\(columns) WHERE state = ? AND lsn > ? ORDER BY lsn LIMIT ?")
-        discard = try Statement(connection, "DELETE FROM dead_letters WHERE lsn = ? AND state = ?")
+            connection, "SELECT lsn FROM dead_letters WHERE \(pending) AND lane = ? AND lsn <= ? ORDER BY lsn")
+        removePending = try Statement(
+            connection, "DELETE FROM dead_letters WHERE \(pending) AND lane = ? AND lsn > ?")
+        find = try Statement(connection, "SELECT \(Self.columns) FROM dead_letters WHERE lsn = ?")
+        record = try Statement(connection, "SELECT record FROM dead_letters WHERE lsn = ?")
+        remove = try Statement(connection, "DELETE FROM dead_letters WHERE lsn = ?")
+        release = try Statement(
+            connection,
+            """
+            UPDATE dead_letters SET state = \(DeadLetter.State.final.rawValue)
+            WHERE state = \(DeadLetter.State.redelivering.rawValue) AND lane = ? AND epoch < ?
+            """)
+        end = try Statement(connection, "SELECT successor, code, detail, at, discarded_at FROM ends WHERE lsn = ?")
+        addEnd = try Statement(
+            connection,
+            "INSERT OR REPLACE INTO ends (lsn, successor, code, detail, at, discarded_at) VALUES (?, ?, ?, ?, ?, ?)")
+        follow = try Statement(connection, "UPDATE ends SET successor = ? WHERE successor = ?")
+        forget = try Statement(
+            connection, "DELETE FROM ends WHERE number <= (SELECT max(number) FROM ends) - ?")
+        oldest = try Statement(connection, "SELECT min(at) FROM dead_letters WHERE state <> 0")
+        sums = try Statement(connection, "SELECT state, count(*), sum(bytes) FROM dead_letters GROUP BY state")
+        lists = try [(false, false), (false, true), (true, false), (true, true)].map { topic, code throws(StoreError) in
+            try Statement(connection, Self.list(topic: topic, code: code))
+        }
+        try count()
+    }
+
+    /// Each of the four has its index; rows come in the index's order, so a page costs what it holds.
+    static func list(topic: Bool, code: Bool) -> String {
+        let filter = (topic ? "AND topic = ? " : "") + (code ? "AND code = ? " : "")
+        return """
+            SELECT \(columns) FROM dead_letters WHERE state <> 0 \(filter)
+            AND (at, lsn) > (?, ?) AND at < ? ORDER BY at, lsn LIMIT ?
+            """
+    }
+
+    func list(_ query: DeadLetterQuery, limit: Int) throws(StoreError) -> [DeadLetter] {
+        var after = DeadLetterQuery.Position(
+            atMs: query.sinceMs.map { $0 == .min ? $0 : $0 - 1 } ?? .min, lsn: LSN(rawValue: .max))
+        if let position = query.after, position.atMs > after.atMs { after = position }
+        let statement = lists[(query.topic == nil ? 0 : 2) + (query.code == nil ? 0 : 1)]
+        var values: [Value] = []
+        if let topic = query.topic { values.append(.text(topic.text)) }
+        if let code = query.code { values.append(.text(code)) }
+        values += [
+            .integer(after.atMs), Value(lsn: after.lsn), .integer(query.untilMs ?? .max), .integer(Int64(limit)),
+        ]
+        var page: [DeadLetter] = []
+        try statement.forEach(values) { row throws(StoreError) in
+            page.append(try DeadLetter(row))
+            return .next
+        }
+        return page
+    }
+
+    func find(_ lsn: LSN) throws(StoreError) -> DeadLetter? {
+        try find.first(Value(lsn: lsn)) { (row) throws(StoreError) in try DeadLetter(row) }
+    }
+
+    /// Reads all of the index: for a start, and after what is rare.
+    mutating func count() throws(StoreError) {
+        var totals = DeadLetterTotals()
+        try sums.forEach { row throws(StoreError) in
+            guard let state = DeadLetter.State(rawValue: row.integer(0)) else {
+                throw .malformed("dead_letters", "state \(row.integer(0))")
+            }
+            totals[state] = .init(count: Int(row.integer(1)), bytes: row.integer(2))
+            return .next
+        }
+        self.totals = totals
+    }
+}
+
+/// How many there are in each state, kept along so that nobody has to count.
+struct DeadLetterTotals: Equatable {
+    struct Sum: Equatable {
+        var count = 0
+        /// Of the records.
+        var bytes: Int64 = 0
+    }
+
+    private var sums: [DeadLetter.State: Sum] = [:]
+
+    subscript(state: DeadLetter.State) -> Sum {
+        get { sums[state] ?? Sum() }
+        set { sums[state] = newValue }
+    }
+
+    var bytes: Int64 { sums.values.reduce(0) { $0 + $1.bytes } }
+
+    mutating func add(_ state: DeadLetter.State, bytes: Int) {
+        self[state].count += 1
+        self[state].bytes += Int64(bytes)
+    }
+
+    mutating func remove(_ state: DeadLetter.State, bytes: Int) {
+        self[state].count -= 1
+        self[state].bytes -= Int64(bytes)
     }
 }
 
 extension DeadLetter {
     init(_ row: borrowing Row) throws(StoreError) {
         guard let state = State(rawValue: row.integer(2)), let code = try row.text(4), let detail = try row.text(5),
-            let encoded = row.bytes(6)
+            let topic = try row.text(6).flatMap({ TopicName($0) })
         else { throw .malformed("dead_letters", "row \(row.integer(0))") }
         self.init(
-            lsn: LSN(stored: row.integer(0)), lane: Int(row.integer(1)), state: state, encoded: encoded, code: code,
-            detail: detail, atMs: row.integer(3))
+            lsn: LSN(stored: row.integer(0)), lane: Int(row.integer(1)), state: state, topic: topic,
+            partition: row.optionalInteger(7).flatMap { Int32(exactly: $0) }, timestampMs: row.integer(8),
+            bytes: Int(row.integer(9)), code: code, detail: detail, atMs: row.integer(3))
     }
 }
 

@@ -8,8 +8,10 @@ public struct DeadLettersSettings: Sendable {
     public var bytesMax: Int64 = 1 << 30
     /// A longer detail is cut.
     public var detailBytesMax = 4_096
-    /// Most that one `list` returns, whatever it asks for.
-    public var listMax = 1_000
+    /// Most that one `list` returns, whatever it asks for: the largest page, and one more that tells of the next.
+    public var listMax = 1_001
+    /// Letters that were sent again or discarded and of which receipts still tell; the oldest go first.
+    public var endsKept = 100_000
 
     public init() {}
 }
@@ -18,37 +20,19 @@ public struct DeadLettersSettings: Sendable {
 ///
 /// A dead letter is synced as pending before the hand-over that passes it, and made final after that hand-over was
 /// committed. A crash in between leaves it pending; `reconcile` then decides by the broker's own checkpoint, so a
-/// record is never both delivered and dead, and never neither.
+/// record is never both delivered and dead, and never neither. What becomes of a final one is in
+/// `DeadLetters+Redelivery.swift`.
 ///
 /// Threads: any; calls wait for each other and block on the disk, so none belongs on an HTTP thread. Everything that
 /// changes something is synced when it returns.
 public final class DeadLetters: Sendable {
     public static let fileName = "dead-letters.sqlite"
 
-    static let schema = Schema(
-        // "PRdl"
-        applicationID: 0x5052_646c,
-        migrations: [
-            """
-            -- lsn: order-preserving, see Value.init(lsn). state: DeadLetter.State.
-            CREATE TABLE dead_letters (
-                lsn INTEGER PRIMARY KEY,
-                lane INTEGER NOT NULL,
-                state INTEGER NOT NULL,
-                at INTEGER NOT NULL,
-                code TEXT NOT NULL,
-                detail TEXT NOT NULL,
-                record BLOB NOT NULL
-            );
-            -- Counting and paging must not read the records.
-            CREATE INDEX dead_letters_state ON dead_letters (state, lsn);
-            """
-        ])
-
     // Held over the disk, unlike other locks: SQLite is what it guards, and every caller is about to wait for the same
     // disk anyway.
-    private let file: Lock<DeadLetterFile>
-    private let settings: DeadLettersSettings
+    let file: Lock<DeadLetterFile>
+    let settings: DeadLettersSettings
+    let metrics = DeadLetterMetrics()
 
     /// Opens the store in `directory`, creating both; its parent must exist.
     public init(
@@ -62,8 +46,31 @@ public final class DeadLetters: Sendable {
         }
         let connection = try Connection.open(
             path: "\(directory)/\(Self.fileName)", schema: Self.schema, fileSystem: fileSystem)
+        try Self.fillIn(connection)
         file = Lock(try DeadLetterFile(connection))
         self.settings = settings
+        try change { (_) throws(StoreError) in }
+    }
+
+    /// Changes the file in one transaction, and reports what there is then.
+    func change<Result>(
+        _ body: (inout DeadLetterFile) throws(StoreError) -> Result
+    ) throws(StoreError) -> Result {
+        try file.withLock { (file) throws(StoreError) in
+            let before = file.totals
+            let connection = file.connection
+            let result: Result
+            do throws(StoreError) {
+                result = try connection.transaction { () throws(StoreError) in try body(&file) }
+            } catch {
+                file.totals = before
+                throw error
+            }
+            metrics.report(
+                file.totals,
+                oldestMs: try file.oldest.first { $0.optionalInteger(0) } ?? nil)
+            return result
+        }
     }
 
     /// Keeps a refused record until the hand-over that passes it is decided. Adding a pending one again replaces it;
@@ -71,22 +78,27 @@ public final class DeadLetters: Sendable {
     ///
     /// - Throws: `full` past `DeadLettersSettings.bytesMax` or without space on the disk: nothing was kept, try again.
     public func addPending(
-        lsn: LSN, lane: Int, encoded: ByteSlice, code: String, detail: String, atMs: Int64
+        lsn: LSN, lane: Int, _ spooled: SpoolRecord, code: String, detail: String, atMs: Int64
     ) throws(StoreError) {
         let detail = Self.cut(detail, bytesMax: settings.detailBytesMax)
         let bytesMax = settings.bytesMax
-        try file.withLock { (file) throws(StoreError) in
+        var record = ByteWriter(capacity: SpoolRecordCodec.encodedBytes(spooled))
+        SpoolRecordCodec.encode(spooled, lane: UInt8(lane), to: &record)
+        try change { (file) throws(StoreError) in
             let used = try file.connection.usedBytes()
-            let added = Int64(encoded.count + code.utf8.count + detail.utf8.count)
+            let added = Int64(record.bytes.count + code.utf8.count + detail.utf8.count)
             guard used + added <= bytesMax else {
                 throw StoreError(
                     .full, operation: "add dead letter", detail: "\(used) bytes in use, the limit is \(bytesMax)")
             }
-            try file.connection.transaction { () throws(StoreError) in
-                try file.add.run(
-                    Value(lsn: lsn), .integer(Int64(lane)), .integer(DeadLetter.State.pending.rawValue), .integer(atMs),
-                    .text(code), .text(detail), .blob(encoded))
-            }
+            let previous = try file.find(lsn)
+            if let previous, previous.state != .pending { return }
+            try file.add.run(
+                Value(lsn: lsn), .integer(Int64(lane)), .integer(atMs), .text(code), .text(spooled.topic.text),
+                Value(spooled.partition.map { Int64($0) }), .integer(spooled.record.timestampMs),
+                .integer(Int64(spooled.record.bytes)), .text(detail), .blob(record.bytes[...]))
+            if let previous { file.totals.remove(.pending, bytes: previous.bytes) }
+            file.totals.add(.pending, bytes: spooled.record.bytes)
         }
     }
 
@@ -94,11 +106,10 @@ public final class DeadLetters: Sendable {
     ///
     /// - Returns: false when there is none with this LSN.
     public func finalize(lsn: LSN) throws(StoreError) -> Bool {
-        try file.withLock { (file) throws(StoreError) in
-            try file.connection.transaction { () throws(StoreError) in
-                try file.finalize.run(.integer(DeadLetter.State.final.rawValue), Value(lsn: lsn))
-                return file.connection.changes > 0
-            }
+        try change { (file) throws(StoreError) in
+            guard let letter = try file.find(lsn) else { return false }
+            if letter.state == .pending { try file.move(letter, to: .final) }
+            return true
         }
     }
 
@@ -107,59 +118,59 @@ public final class DeadLetters: Sendable {
     ///
     /// - Returns: those that became final, in order.
     public func reconcile(lane: Int, recoveredCheckpoint: LSN) throws(StoreError) -> [LSN] {
-        try file.withLock { (file) throws(StoreError) in
-            try file.connection.transaction { () throws(StoreError) in
-                var dead: [LSN] = []
-                let lane = Value.integer(Int64(lane))
-                try file.pendingUpTo.forEach(lane, Value(lsn: recoveredCheckpoint)) { row throws(StoreError) in
-                    dead.append(LSN(stored: row.integer(0)))
-                    return .next
-                }
-                for lsn in dead {
-                    try file.finalize.run(.integer(DeadLetter.State.final.rawValue), Value(lsn: lsn))
-                }
-                try file.removePending.run(lane, Value(lsn: recoveredCheckpoint))
-                return dead
+        try change { (file) throws(StoreError) in
+            var dead: [LSN] = []
+            let lane = Value.integer(Int64(lane))
+            try file.pendingUpTo.forEach(lane, Value(lsn: recoveredCheckpoint)) { row throws(StoreError) in
+                dead.append(LSN(stored: row.integer(0)))
+                return .next
             }
+            for lsn in dead {
+                try file.setState.run(.integer(DeadLetter.State.final.rawValue), .integer(0), Value(lsn: lsn))
+            }
+            try file.removePending.run(lane, Value(lsn: recoveredCheckpoint))
+            if !dead.isEmpty || file.connection.changes > 0 { try file.count() }
+            return dead
         }
     }
+
+    // MARK: - Looking
 
     /// nil: no record with this LSN is dead or about to be.
     public func lookup(lsn: LSN) throws(StoreError) -> DeadLetter? {
+        try file.withLock { (file) throws(StoreError) in try file.find(lsn) }
+    }
+
+    /// The record itself; nil as for `lookup`.
+    public func record(lsn: LSN) throws(StoreError) -> SpoolRecord? {
         try file.withLock { (file) throws(StoreError) in
-            try file.lookup.first(Value(lsn: lsn)) { (row) throws(StoreError) in try DeadLetter(row) }
+            guard let bytes = try file.record.first(Value(lsn: lsn), body: { $0.bytes(0) }) ?? nil else { return nil }
+            return try Self.decode(bytes, of: lsn)
         }
     }
 
-    public func count(state: DeadLetter.State) throws(StoreError) -> Int {
+    /// Also of those that were sent again or discarded, the last `endsKept`; nil: nothing is known of it.
+    public func fate(of lsn: LSN) throws(StoreError) -> DeadLetterFate? {
         try file.withLock { (file) throws(StoreError) in
-            Int(try file.count.first(.integer(state.rawValue)) { $0.integer(0) } ?? 0)
-        }
-    }
-
-    /// A page in LSN order, beginning behind `after` (`.zero`: at the start).
-    public func list(state: DeadLetter.State, after: LSN, limit: Int) throws(StoreError) -> [DeadLetter] {
-        let limit = max(0, min(limit, settings.listMax))
-        return try file.withLock { (file) throws(StoreError) in
-            var page: [DeadLetter] = []
-            try file.list.forEach(.integer(state.rawValue), Value(lsn: after), .integer(Int64(limit))) {
-                row throws(StoreError) in
-                page.append(try DeadLetter(row))
-                return .next
+            if let letter = try file.find(lsn) {
+                if letter.state == .pending { return .pending }
+                return .dead(code: letter.code, detail: letter.detail, atMs: letter.atMs, discardedAtMs: nil)
             }
-            return page
+            return try file.end.first(Value(lsn: lsn)) { (row) throws(StoreError) in
+                if let successor = row.optionalInteger(0) { return .redelivered(as: LSN(stored: successor)) }
+                return .dead(
+                    code: try row.text(1) ?? "", detail: try row.text(2) ?? "", atMs: row.integer(3),
+                    discardedAtMs: row.integer(4))
+            }
         }
     }
 
-    /// Forgets a final dead letter and frees its space.
-    ///
-    /// - Returns: false when there is no final one with this LSN.
-    public func discard(lsn: LSN) throws(StoreError) -> Bool {
+    public func count(state: DeadLetter.State) -> Int { file.withLock { $0.totals[state].count } }
+
+    /// A page; at most `DeadLettersSettings.listMax`. Costs what the page holds, and reads no record.
+    public func list(_ query: DeadLetterQuery) throws(StoreError) -> [DeadLetter] {
         try file.withLock { (file) throws(StoreError) in
-            try file.connection.transaction { () throws(StoreError) in
-                try file.discard.run(Value(lsn: lsn), .integer(DeadLetter.State.final.rawValue))
-                return file.connection.changes > 0
-            }
+            try file.list(query, limit: max(0, min(query.limit, settings.listMax)))
         }
     }
 

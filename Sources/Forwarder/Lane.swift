@@ -21,6 +21,12 @@ final class Lane: @unchecked Sendable {
     private var wasClaimed = false
     /// The record that the last try refused alone, with the reason: dead as soon as a sink is open again.
     private var condemned: (lsn: LSN, error: BrokerError)?
+    /// Records in hand that send a dead letter again, and are not linked to it yet.
+    private var redeliveries: [(dead: LSN, successor: LSN)] = []
+    /// Nothing of the lane below was not found yet.
+    private var readTo = LSN.zero
+    /// Claims of earlier processes were decided.
+    private var isReleased = false
     private let log: Logger
     private let metrics: LaneMetrics
 
@@ -62,11 +68,14 @@ final class Lane: @unchecked Sendable {
                 shared.openingTried(by: index)
             }
             if let condemned { try bury(condemned.lsn, condemned.error) }
+            var isIdle = false
             if batch.isEmpty {
                 spool.pace(lane: index, until: nextHandOver)
-                if try !fill() { spool.waitForWork(lane: index, until: nil) }
+                isIdle = try !fill()
             }
+            try settleRedeliveries()
             if !batch.isEmpty { try deliver() }
+            if isIdle { spool.waitForWork(lane: index, until: nil) }
             return true
         } catch {
             let goesOn = recover(from: error)
@@ -157,11 +166,33 @@ final class Lane: @unchecked Sendable {
             throw .spool(error)
         }
         batch.fill(found)
+        for record in found.records {
+            if let dead = record.spooled.redelivers { redeliveries.append((dead, record.lsn)) }
+        }
+        readTo = max(readTo, found.scanned)
         // Delivered by an earlier process, though its CHECKPOINT does not say so.
         let known = batch.count(through: spool.delivered(lane: index))
         let settled = batch.settle(known)
         spool.advance(lane: index, delivered: .zero, scanned: batch.undelivered, settled: settled)
         return known > 0 || !batch.isEmpty
+    }
+
+    /// Before a record that sends a dead letter again is handed over, its dead letter says so durably: a crash after
+    /// the hand-over must not leave one that could be sent a second time. What an earlier process claimed and this lane
+    /// did not meet in all that was recovered never reached the spool.
+    private func settleRedeliveries() throws(LaneFailure) {
+        do {
+            if !redeliveries.isEmpty {
+                try shared.deadLetters.link(redeliveries)
+                redeliveries = []
+            }
+            if !isReleased, readTo >= spool.recoveredEnd {
+                try shared.deadLetters.release(lane: index, before: spool.epoch)
+                isReleased = true
+            }
+        } catch {
+            throw .deadLetters("\(error)")
+        }
     }
 
     private func deliver() throws(LaneFailure) {
@@ -199,11 +230,9 @@ final class Lane: @unchecked Sendable {
             condemned = nil
             return
         }
-        var writer = ByteWriter(capacity: SpoolRecordCodec.encodedBytes(record.spooled))
-        SpoolRecordCodec.encode(record.spooled, lane: UInt8(index), to: &writer)
         do {
             try shared.deadLetters.addPending(
-                lsn: lsn, lane: index, encoded: writer.bytes[...], code: error.code, detail: error.detail,
+                lsn: lsn, lane: index, record.spooled, code: error.code, detail: error.detail,
                 atMs: shared.clock.wallMilliseconds())
         } catch {
             throw .deadLetters("\(error)")

@@ -130,6 +130,9 @@ extension Settings {
         optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
 
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
+        count(
+            "dead_letters.ends_kept", \.deadLetters.endsKept, 0...10_000_000,
+            "Dead letters sent again or discarded that receipts know."),
 
         duration("consumers.ack_deadline", \.consumers.ackDeadlineDefault, "For consumers that name none."),
         count("consumers.max_in_flight", \.consumers.maxInFlightDefault, 1...100_000, "For consumers that name none."),

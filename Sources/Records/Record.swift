@@ -43,12 +43,17 @@ public struct SpoolRecord: Hashable, Sendable {
     /// The gateway set it, so it may be set again when the broker refuses it.
     public var timestampIsGateways: Bool
     public var record: Record
+    /// The dead letter that this record sends again; nil for all others.
+    public var redelivers: LSN?
 
-    public init(topic: TopicName, partition: Int32?, timestampIsGateways: Bool, record: Record) {
+    public init(
+        topic: TopicName, partition: Int32?, timestampIsGateways: Bool, record: Record, redelivers: LSN? = nil
+    ) {
         self.topic = topic
         self.partition = partition
         self.timestampIsGateways = timestampIsGateways
         self.record = record
+        self.redelivers = redelivers
     }
 }
 

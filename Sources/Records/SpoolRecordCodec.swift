@@ -5,7 +5,7 @@ public import Primitives
 /// | bytes | field |
 /// |---|---|
 /// | 1 | form: 1 |
-/// | 1 | flags: bit 0, the gateway set the timestamp; the others are 0 |
+/// | 1 | flags: bit 0, the gateway set the timestamp; bit 1, it sends a dead letter again; the others are 0 |
 /// | 1 | lane |
 /// | 1 | length of the topic's name |
 /// | 4 | partition, −1 for "choose" |
@@ -14,15 +14,19 @@ public import Primitives
 /// | 4 | length of the value, −1 for a tombstone |
 /// | 4 | number of headers |
 /// | … | topic, key, value, then each header: 2-byte length and name, 4-byte length (−1 null) and value |
+/// | 8 | with bit 1: the dead letter's LSN |
 public enum SpoolRecordCodec {
     static let form: UInt8 = 1
     static let fixedBytes = 28
+    private static let timestampIsGateways: UInt8 = 1
+    private static let redelivers: UInt8 = 2
 
     /// Appends the record's binary form.
     public static func encode(_ spooled: SpoolRecord, lane: UInt8, to writer: inout ByteWriter) {
         let record = spooled.record
         writer.integer(form)
-        writer.integer(UInt8(spooled.timestampIsGateways ? 1 : 0))
+        writer.integer(
+            (spooled.timestampIsGateways ? timestampIsGateways : 0) | (spooled.redelivers == nil ? 0 : redelivers))
         writer.integer(lane)
         writer.integer(UInt8(spooled.topic.text.utf8.count))
         writer.integer(spooled.partition ?? -1)
@@ -37,11 +41,13 @@ public enum SpoolRecordCodec {
             writer.string(header.name)
             writer.optionalSlice(header.value)
         }
+        if let dead = spooled.redelivers { writer.integer(dead.rawValue) }
     }
 
     /// Upper bound of the encoded size, for reserving memory.
     public static func encodedBytes(_ spooled: SpoolRecord) -> Int {
         fixedBytes + spooled.topic.text.utf8.count + spooled.record.bytes + 6 * spooled.record.headers.count
+            + (spooled.redelivers == nil ? 0 : 8)
     }
 
     /// The lane of an encoded record without decoding the rest.
@@ -54,7 +60,7 @@ public enum SpoolRecordCodec {
         var reader = ByteReader(encoded)
         guard try reader.integer(UInt8.self) == form else { throw MalformedBytes("unknown record form") }
         let flags = try reader.integer(UInt8.self)
-        guard flags & ~1 == 0 else { throw MalformedBytes("unknown record flags") }
+        guard flags & ~(timestampIsGateways | redelivers) == 0 else { throw MalformedBytes("unknown record flags") }
         _ = try reader.integer(UInt8.self)
         let topicLength = Int(try reader.integer(UInt8.self))
         let partition = try reader.integer(Int32.self)
@@ -74,9 +80,11 @@ public enum SpoolRecordCodec {
             let name = try reader.string()
             headers.append(RecordHeader(name: name, value: try reader.optionalSlice()))
         }
+        let dead = flags & redelivers == 0 ? nil : LSN(rawValue: try reader.integer())
         guard reader.remaining == 0 else { throw MalformedBytes("\(reader.remaining) bytes after the record") }
         return SpoolRecord(
-            topic: topic, partition: partition == -1 ? nil : partition, timestampIsGateways: flags & 1 == 1,
-            record: Record(key: key, value: value, headers: headers, timestampMs: timestampMs))
+            topic: topic, partition: partition == -1 ? nil : partition,
+            timestampIsGateways: flags & timestampIsGateways != 0,
+            record: Record(key: key, value: value, headers: headers, timestampMs: timestampMs), redelivers: dead)
     }
 }

@@ -229,6 +229,9 @@ public final class Spool: Sendable {
         return state.withLock { $0.closedCode ?? ($0.usedBytes >= settings.bytesMax ? "quota" : nil) }
     }
 
+    /// End of what an earlier process left.
+    public var recoveredEnd: LSN { recovery.end }
+
     /// Bytes of frames on disk.
     public var usedBytes: Int64 { state.withLock { $0.usedBytes } }
 

@@ -55,6 +55,13 @@ public final class Statement {
         try execute(values, body)
     }
 
+    /// As above, for a statement whose number of parameters depends on something.
+    public func forEach(
+        _ values: [Value], body: (borrowing Row) throws(StoreError) -> RowStep
+    ) throws(StoreError) {
+        try execute(values, body)
+    }
+
     /// The first row; nil when there is none.
     public func first<Result>(
         _ values: Value..., body: (borrowing Row) throws(StoreError) -> Result

@@ -26,6 +26,7 @@ import Testing
         }
         // A run that meets nothing proves nothing.
         #expect(totals.delivered > 5000 && totals.dead > 200 && totals.unknown > 20)
+        #expect(totals.redelivered > 50 && totals.givenBack > 1)
         for end in Harness.End.allCases { #expect((totals.ends[end] ?? 0) > 20, "\(end)") }
         for fault in Faults.Kind.allCases { #expect((totals.faults[fault] ?? 0) > 20, "\(fault)") }
         print("forwarder runs: \(Self.seeds), \(totals)")
@@ -35,6 +36,8 @@ import Testing
         var delivered = 0
         var dead = 0
         var unknown = 0
+        var redelivered = 0
+        var givenBack = 0
         var ends: [Harness.End: Int] = [:]
         var faults: [Faults.Kind: Int] = [:]
 
@@ -42,6 +45,8 @@ import Testing
             delivered += run.delivered
             dead += run.dead
             unknown += run.client.withLock { $0.unknown.count }
+            redelivered += run.redelivered
+            givenBack += run.client.withLock { $0.givenBack }
             ends.merge(run.ends) { $0 + $1 }
             faults.merge(run.faults.counts) { $0 + $1 }
         }
@@ -105,6 +110,8 @@ final class Run {
         /// May be delivered, once and in order, or not at all.
         var unknown: Set<String> = []
         var refused: Set<String> = []
+        /// Redeliveries that the spool refused.
+        var givenBack = 0
         var inFlight = 0
     }
 
@@ -114,6 +121,8 @@ final class Run {
     private(set) var ends: [Harness.End: Int] = [:]
     private(set) var delivered = 0
     private(set) var dead = 0
+    /// Dead letters that were delivered after all.
+    private(set) var redelivered = 0
     /// Something hangs, and would in every further run.
     private(set) var failed = false
     private let harness: Harness
@@ -124,7 +133,10 @@ final class Run {
         self.seed = seed
         random = SeededGenerator(seed: seed)
         faults = Faults(seed: random.next())
-        harness = try Harness()
+        // Half of what is sent again is refused again.
+        harness = try Harness { outgoing in
+            outgoing.spooled.redelivers != nil && outgoing.lsn.sequence % 2 == 0 ? nil : refuseMarked(outgoing)
+        }
         let faults = faults
         harness.sinks.setPlan { faults.next(for: $0) }
     }
@@ -135,17 +147,19 @@ final class Run {
             if Int.random(in: 0..<30, using: &random) == 0 {
                 harness.spool.closeIntake("test")
                 submit()
+                try redeliver()
                 harness.spool.closeIntake(nil)
             }
             submit()
+            if Bool.random(using: &random) { try redeliver() }
             if Int.random(in: 0..<3, using: &random) == 0 { waitForAnswers() }
         }
         waitForAnswers()
         faults.end()
     }
 
-    private func end() throws {
-        var end = Harness.End.allCases.randomElement(using: &random)!
+    private func end(_ chosen: Harness.End? = nil) throws {
+        var end = chosen ?? Harness.End.allCases.randomElement(using: &random)!
         if harness.sinks.isDead, end == .forwarderRestart || end == .restart { end = .killed }
         ends[end, default: 0] += 1
         let faults = faults
@@ -184,6 +198,38 @@ final class Run {
         }
     }
 
+    /// As `Redelivery` of the HTTP interface does, which may be forgotten in the middle.
+    private func redeliver() throws {
+        let letters = try harness.deadLetters.list(DeadLetterQuery(limit: 20)).filter { $0.state == .final }
+        guard let dead = letters.randomElement(using: &random)?.lsn else { return }
+        let spooled = try harness.claim(dead)
+        // The process "dies" before it submits, at times: only another one may give the claim back.
+        if Int.random(in: 0..<8, using: &random) == 0 {
+            try end(Bool.random(using: &random) ? .killed : .powerLoss)
+            return
+        }
+        let links = Bool.random(using: &random)
+        client.withLock { $0.inFlight += 1 }
+        let (client, store) = (client, harness.deadLetters)
+        harness.spool.submit([spooled]) { result in
+            do {
+                switch result {
+                case .success(let acceptance):
+                    if links { try store.link([(dead: dead, successor: acceptance.first)]) }
+                case .failure(let refusal):
+                    if !refusal.outcomeUnknown {
+                        try store.giveBack(lsn: dead)
+                        client.withLock { $0.givenBack += 1 }
+                    }
+                }
+            } catch {
+                Issue.record("\(error)")
+            }
+            client.withLock { $0.inFlight -= 1 }
+            client.broadcast()
+        }
+    }
+
     private func waitForAnswers() {
         let answered = client.wait(until: SystemClock().now() + .seconds(20)) { $0.inFlight == 0 ? true : nil }
         #expect(answered == true, "seed \(seed): a request was never answered")
@@ -199,6 +245,7 @@ final class Run {
             // A death that was chosen before the faults ended.
             if harness.sinks.isDead { try end() }
             return (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 }
+                && harness.deadLetters.count(state: .redelivering) == 0
         }
         let lags = (0..<Harness.lanes).map { harness.spool.lagRecords(lane: $0) }
         #expect(drained, "seed \(seed): lag \(lags), \(harness.forwarder.status), \(harness.events.withLock { $0 })")
@@ -207,10 +254,11 @@ final class Run {
         try checkReceipts(client)
         harness.stop()
 
-        let dead = try harness.deadLetters.list(state: .final, after: .zero, limit: 1000)
-        #expect(try harness.deadLetters.count(state: .pending) == 0, context)
+        let dead = try harness.deadLetters.list(DeadLetterQuery(limit: 1000))
+        #expect(harness.deadLetters.count(state: .pending) == 0, context)
         let deadTexts = try Dictionary(
-            dead.map { (text(try SpoolRecordCodec.decode($0.encoded)), $0) }, uniquingKeysWith: { a, _ in a })
+            dead.map { (text(try #require(try harness.deadLetters.record(lsn: $0.lsn))), $0) },
+            uniquingKeysWith: { a, _ in a })
         #expect(deadTexts.count == dead.count, context)
         #expect(dead.allSatisfy { $0.code == "record_refused" }, context)
 
@@ -222,12 +270,16 @@ final class Run {
                 let text = text(outgoing.spooled)
                 #expect(found.updateValue(outgoing.lsn, forKey: text) == nil, "seed \(seed): \(text) twice")
                 #expect(partition.topic == outgoing.spooled.topic, context)
-                #expect(!text.hasPrefix(mark), "seed \(seed): \(text) was refused and delivered")
+                let isAgain = outgoing.spooled.redelivers != nil
+                #expect(text.hasPrefix(mark) == isAgain, "seed \(seed): \(text) was refused and delivered")
+                if isAgain { redelivered += 1 }
             }
         }
         for (lsn, _, text) in client.accepted {
             let dead = deadTexts[text]?.lsn
-            #expect((found[text] == lsn) != (dead == lsn), "seed \(seed): \(text) at \(lsn) lost or both")
+            var last = lsn
+            if case .redelivered(let successor) = try harness.deadLetters.fate(of: lsn) { last = successor }
+            #expect((found[text] == last) != (dead == last), "seed \(seed): \(text) at \(last) lost or both")
         }
         let known = Set(client.accepted.map(\.text)).union(client.unknown)
         #expect(known.isSuperset(of: found.keys), context)

@@ -34,7 +34,8 @@ private func randomRecord(using random: inout SeededGenerator) throws -> SpoolRe
         timestampIsGateways: Bool.random(using: &random),
         record: Record(
             key: bytes(60), value: bytes(300), headers: headers,
-            timestampMs: Int64.random(in: .min ... .max, using: &random)))
+            timestampMs: Int64.random(in: .min ... .max, using: &random)),
+        redelivers: Bool.random(using: &random) ? nil : LSN(rawValue: .random(in: .min ... .max, using: &random)))
 }
 
 @Suite struct SpoolRecordCodecTests {
@@ -56,6 +57,9 @@ private func randomRecord(using random: inout SeededGenerator) throws -> SpoolRe
             + Array("orderskvalue".utf8)
             + [1, 0, 0x68, 0xff, 0xff, 0xff, 0xff] + [1, 0, 0x68, 1, 0, 0, 0, 0x78]
         #expect(encoded(try sample()) == expected)
+        var again = try sample()
+        again.redelivers = LSN(rawValue: 0x0807_0605_0403_0201)
+        #expect(encoded(again) == [1, 3] + expected.dropFirst(2) + [1, 2, 3, 4, 5, 6, 7, 8])
         #expect(SpoolRecordCodec.lane(of: expected[...]) == 3)
     }
 
@@ -84,7 +88,7 @@ private func randomRecord(using random: inout SeededGenerator) throws -> SpoolRe
 
     @Test(
         arguments: [
-            ("another form", 0, [2]), ("an unknown flag", 1, [2]),
+            ("another form", 0, [2]), ("an unknown flag", 1, [4]), ("a flag without its LSN", 1, [2]),
             ("a partition below -1", 4, [0xfe, 0xff, 0xff, 0xff]),
             ("a key length below -1", 16, [0xfe, 0xff, 0xff, 0xff]), ("a key beyond the end", 16, [0, 0, 0, 0x7f]),
             ("a value length below -1", 20, [0, 0, 0, 0x80]),

@@ -72,6 +72,9 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
         gate.broadcast()
     }
 
+    /// Whether a call hangs right now.
+    public var isHanging: Bool { gate.withLock { $0.hanging > 0 } }
+
     public var isDead: Bool { gate.withLock { $0.dead } }
 
     /// Ends every `hang`, also later ones.

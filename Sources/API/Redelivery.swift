@@ -1,0 +1,76 @@
+import Broker
+import DeadLetters
+import HTTPServer
+import Logging
+import Primitives
+import Records
+import Spool
+
+/// Sends one dead letter again: as a new record that carries the old one's LSN. `DeadLetters+Redelivery.swift` says why
+/// that is once, whatever fails when.
+struct Redelivery: Sendable {
+    let api: API
+    let lsn: LSN
+    let responder: Responder
+
+    /// Reads and writes the disk: on `lookups`.
+    func begin() throws(Problem) {
+        let letter = try api.deadLetter(lsn)
+        try check(letter)
+        var spooled = try api.claimed { () throws in
+            try api.deadLetters.claimForRedelivery(lsn: lsn, epoch: api.spool.epoch)
+        }
+        // A timestamp that the gateway set says when the record was accepted.
+        if spooled.timestampIsGateways { spooled.record.timestampMs = api.clock.wallMilliseconds() }
+        let record = spooled
+        api.spool.submit([record]) { result in
+            // The journal's thread must not wait for another disk. Only where the queue is full it does: a claim that
+            // nobody gives back would stay until the next start.
+            if !api.lookups.run({ end(result) }) { end(result) }
+        }
+    }
+
+    /// What produce would refuse, before anything changes.
+    private func check(_ letter: DeadLetter) throws(Problem) {
+        let known = try ProduceRoutes.known(letter.topic, api.topics)
+        if let partition = letter.partition, partition >= known.partitions {
+            throw Problem(
+                422, "unknown_partition", "The topic has no such partition",
+                "the record asks for partition \(partition); \(letter.topic) has \(known.partitions)",
+                outcome: .notAccepted)
+        }
+        let bytesMax = min(api.settings.recordBytesMax, known.recordBytesMax)
+        if letter.bytes > bytesMax {
+            throw Problem(
+                413, "record_too_large", "A record is too large",
+                "key, value and headers are \(letter.bytes) bytes together; \(bytesMax) are allowed",
+                outcome: .notAccepted)
+        }
+    }
+
+    /// The spool has decided.
+    private func end(_ result: Result<Acceptance, SpoolRefusal>) {
+        switch result {
+        case .success(let acceptance):
+            do {
+                try api.deadLetters.link([(dead: lsn, successor: acceptance.first)])
+            } catch {
+                // The lane that meets the record does it, before it hands it over.
+                api.log.warning(
+                    "dead letter not linked yet", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
+            }
+            responder.respond(ProduceAnswer(shortID: api.spool.shortID).response(acceptance))
+        case .failure(let refusal):
+            if !refusal.outcomeUnknown {
+                do {
+                    try api.deadLetters.giveBack(lsn: lsn)
+                } catch {
+                    // It can be sent again after the next start.
+                    api.log.error(
+                        "dead letter stays claimed", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
+                }
+            }
+            responder.respond(Problem(refusal).response)
+        }
+    }
+}
