@@ -111,8 +111,8 @@ public final class Connection {
         try execute("PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY")
     }
 
-    /// Once the file's page size is known: SQLite makes a number of pages of the bytes when they are set, and keeps that
-    /// number when the size of a page changes.
+    /// Once the file's page size is known: SQLite makes a number of pages of the bytes when they are set, and keeps
+    /// that number when the size of a page changes.
     private func limitCache(_ settings: ConnectionSettings) throws(StoreError) {
         try execute("PRAGMA cache_size = -\(settings.cacheBytes >> 10)")
     }
