@@ -79,6 +79,7 @@ public final class Connection {
             """)
         if let pagesMax = settings.pagesMax { try connection.execute("PRAGMA max_page_count = \(pagesMax)") }
         try schema.migrate(connection)
+        try connection.limitCache(settings)
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         do throws(FileSystemError) {
@@ -101,13 +102,26 @@ public final class Connection {
                 .other, operation: "open \(path)",
                 detail: "version \(version) where \(schema.version) is needed: open it for writing first")
         }
+        try connection.limitCache(settings)
         return connection
     }
 
     private func prepare(_ settings: ConnectionSettings) throws(StoreError) {
         sqlite3_busy_timeout(handle, settings.busyTimeoutMs)
-        try execute(
-            "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -\(settings.cacheBytes >> 10)")
+        try execute("PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY")
+    }
+
+    /// Once the file's page size is known: SQLite makes a number of pages of the bytes when they are set, and keeps
+    /// that number when the size of a page changes.
+    private func limitCache(_ settings: ConnectionSettings) throws(StoreError) {
+        try execute("PRAGMA cache_size = -\(settings.cacheBytes >> 10)")
+    }
+
+    /// Memory of the page cache.
+    var cacheUsedBytes: Int {
+        var (used, highest): (Int32, Int32) = (0, 0)
+        sqlite3_db_status(handle, SQLITE_DBSTATUS_CACHE_USED, &used, &highest, 0)
+        return Int(used)
     }
 
     /// Runs statements without parameters, dropping rows.
