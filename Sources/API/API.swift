@@ -90,11 +90,20 @@ public struct API: Sendable {
     public func router() throws(RouteTableError) -> Router {
         try Router(
             ProduceRoutes(self).routes + ReceiptRoutes(self).routes + TopicRoutes(self).routes
-                + ConsumerRoutes(self).routes + OperationRoutes(self).routes + DocumentRoutes(self).routes)
+                + ConsumerRoutes(self).routes + OperationRoutes(self).routes + StatusRoutes(self).routes
+                + DocumentRoutes(self).routes)
     }
 
     /// The body of what the server itself refuses.
     public static func response(to problem: ServerProblem) -> HTTPResponse { Problem.of(problem).response }
+
+    /// Runs what reads the disk, on a thread of its own. - Throws: 503 when too much waits for it already.
+    func lookUp(_ job: @escaping @Sendable () -> Void) throws(Problem) {
+        guard lookups.run(job) else {
+            throw Problem(
+                503, "overloaded", "Too many look-ups are waiting", "ask again", retryable: true, retryAfterSeconds: 1)
+        }
+    }
 
     /// A route whose handler may refuse by throwing.
     func route(

@@ -2,21 +2,21 @@ import Consumers
 import JSON
 import Primitives
 import Records
-import Telemetry
 
-/// The JSON of named consumers, in and out.
+/// The JSON that clients send about named consumers.
 enum ConsumerBodies {
     /// Depth that is walked: an object, a list, an object in it.
     private static let tapeDepth = 4
 
-    // MARK: - In
-
-    /// `{topics, from, mode, ack_deadline_ms, max_in_flight, max_deliveries}`
+    /// `{topics, from, mode, ack_deadline_ms, max_in_flight, max_deliveries, dead_letter_topic}`
     static func definition(_ body: ByteSlice) throws(Problem) -> ConsumerDefinition {
         var topics: [TopicName] = []
         var definition = ConsumerDefinition(topics: [])
         let fields = try members(
-            body, ["topics", "from", "mode", "ack_deadline_ms", "max_in_flight", "max_deliveries"])
+            body,
+            [
+                "topics", "from", "mode", "ack_deadline_ms", "max_in_flight", "max_deliveries", "dead_letter_topic",
+            ])
         guard let list = fields["topics"]?.elements else { throw .invalid("topics", "an array of names is expected") }
         for element in list {
             guard let topic = element.string.flatMap({ TopicName($0) }) else {
@@ -34,14 +34,51 @@ enum ConsumerBodies {
         definition.ackDeadlineMs = try integer(fields["ack_deadline_ms"], "ack_deadline_ms")
         definition.maxInFlight = try integer(fields["max_in_flight"], "max_in_flight").map { Int($0) }
         definition.maxDeliveries = try integer(fields["max_deliveries"], "max_deliveries").map { Int($0) }
+        if let topic = fields["dead_letter_topic"] {
+            guard let name = topic.string.flatMap({ TopicName($0) }) else {
+                throw .invalid("dead_letter_topic", "a topic's name is expected", code: "invalid_topic")
+            }
+            definition.deadLetterTopic = name
+        }
         return ConsumerDefinition(
             topics: topics, from: definition.from, mode: definition.mode, ackDeadlineMs: definition.ackDeadlineMs,
-            maxInFlight: definition.maxInFlight, maxDeliveries: definition.maxDeliveries)
+            maxInFlight: definition.maxInFlight, maxDeliveries: definition.maxDeliveries,
+            deadLetterTopic: definition.deadLetterTopic)
     }
 
     /// `{"ack": token}`, `{"deliveries":[id]}`, `{"through":[id]}` or `{"offsets":[…], "client": name}`.
-    static func acknowledgement(_ body: ByteSlice) throws(Problem) -> Acknowledgement {
-        let fields = try members(body, ["ack", "deliveries", "through", "offsets", "client"])
+    static func acknowledgement(_ body: ByteSlice) throws(Problem) -> LeaseSelector {
+        try selector(try members(body, selectors))
+    }
+
+    /// As acknowledgements, with `delay_ms` and `reason`.
+    static func nack(
+        _ body: ByteSlice
+    ) throws(Problem) -> (selector: LeaseSelector, delay: Duration?, reason: String?) {
+        let fields = try members(body, selectors + ["delay_ms", "reason"])
+        var reason: String?
+        if let value = fields["reason"] {
+            guard let text = value.string else { throw .invalid("reason", "a string is expected") }
+            reason = text
+        }
+        let delayMs = try integer(fields["delay_ms"], "delay_ms", from: 0)
+        return (try selector(fields), delayMs.map { .milliseconds($0) }, reason)
+    }
+
+    /// As acknowledgements, with `deadline_ms`.
+    static func extensionOfLeases(
+        _ body: ByteSlice
+    ) throws(Problem) -> (selector: LeaseSelector, deadline: Duration) {
+        let fields = try members(body, selectors + ["deadline_ms"])
+        guard let deadlineMs = try integer(fields["deadline_ms"], "deadline_ms") else {
+            throw .invalid("deadline_ms", "milliseconds from now are expected")
+        }
+        return (try selector(fields), .milliseconds(deadlineMs))
+    }
+
+    private static let selectors = ["ack", "deliveries", "through", "offsets", "client"]
+
+    private static func selector(_ fields: [String: JSONValue]) throws(Problem) -> LeaseSelector {
         let forms = ["ack", "deliveries", "through", "offsets"].filter { fields[$0] != nil }
         guard forms.count == 1 else {
             throw .invalid("body", "one of ack, deliveries, through and offsets is expected", code: "invalid_body")
@@ -116,10 +153,12 @@ enum ConsumerBodies {
         throw .invalid(field, "earliest, latest or a time as RFC 3339 is expected")
     }
 
-    private static func integer(_ value: JSONValue?, _ field: String) throws(Problem) -> Int64? {
+    private static func integer(
+        _ value: JSONValue?, _ field: String, from least: Int64 = 1
+    ) throws(Problem) -> Int64? {
         guard let value else { return nil }
-        guard let number = value.int64, number > 0, number <= Int64(Int32.max) else {
-            throw .invalid(field, "a whole number from 1 to \(Int32.max) is expected")
+        guard let number = value.int64, number >= least, number <= Int64(Int32.max) else {
+            throw .invalid(field, "a whole number from \(least) to \(Int32.max) is expected")
         }
         return number
     }
@@ -147,82 +186,5 @@ enum ConsumerBodies {
             offsets.append((TopicPartition(topic: topic, partition: Int32(partition)), offset))
         }
         return offsets
-    }
-
-    // MARK: - Out
-
-    static func committed(_ offsets: [TopicPartition: Int64]) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.object { writer in writer.committed(offsets) }
-        return writer.bytes
-    }
-
-    static func definition(_ name: ConsumerName, _ definition: ConsumerDefinition) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.object { writer in write(name, definition, to: &writer) }
-        return writer.bytes
-    }
-
-    private static func write(_ name: ConsumerName, _ definition: ConsumerDefinition, to writer: inout JSONWriter) {
-        writer.key("name")
-        writer.string(name.text)
-        writer.key("topics")
-        writer.array { writer in for topic in definition.topics { writer.string(topic.text) } }
-        writer.key("from")
-        switch definition.from {
-        case .earliest: writer.string("earliest")
-        case .latest: writer.string("latest")
-        case .time(let ms): writer.string(rfc3339(milliseconds: ms))
-        }
-        writer.key("mode")
-        writer.string(definition.mode.rawValue)
-        for (key, value) in [
-            ("ack_deadline_ms", definition.ackDeadlineMs), ("max_in_flight", definition.maxInFlight.map { Int64($0) }),
-            ("max_deliveries", definition.maxDeliveries.map { Int64($0) }),
-        ] {
-            guard let value else { continue }
-            writer.key(key)
-            writer.integer(value)
-        }
-    }
-
-    static func description(_ consumer: ConsumerDescription) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.object { writer in
-            write(consumer.name, consumer.definition, to: &writer)
-            writer.key("leases")
-            writer.integer(consumer.leases)
-            writer.key("polls_waiting")
-            writer.integer(consumer.pollsWaiting)
-            writer.key("oldest_unacknowledged")
-            time(consumer.oldestUnacknowledgedMs, to: &writer)
-            writer.key("partitions")
-            writer.array { writer in
-                for partition in consumer.partitions { write(partition, to: &writer) }
-            }
-        }
-        return writer.bytes
-    }
-
-    private static func write(_ progress: PartitionProgress, to writer: inout JSONWriter) {
-        writer.object { writer in
-            writer.place(progress.partition)
-            writer.key("committed")
-            if let committed = progress.committed { writer.integer(committed) } else { writer.null() }
-            writer.key("position")
-            if let position = progress.position { writer.integer(position) } else { writer.null() }
-            writer.key("end")
-            writer.integer(progress.end)
-            writer.key("lag")
-            writer.integer(progress.lag)
-            writer.key("leases")
-            writer.integer(progress.leases)
-            writer.key("oldest_unacknowledged")
-            time(progress.oldestUnacknowledgedMs, to: &writer)
-        }
-    }
-
-    private static func time(_ milliseconds: Int64?, to writer: inout JSONWriter) {
-        if let milliseconds { writer.string(rfc3339(milliseconds: milliseconds)) } else { writer.null() }
     }
 }

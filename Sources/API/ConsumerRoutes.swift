@@ -4,7 +4,7 @@ import JSON
 import Primitives
 import Records
 
-/// `/v1/consumers`: define, describe, acknowledge, seek; polls are `PollRoute`'s.
+/// `/v1/consumers`: define, describe, acknowledge, give back, extend, seek; polls are `PollRoute`'s.
 struct ConsumerRoutes {
     private static let noStore = [HTTPHeader("Cache-Control", "no-store")]
 
@@ -27,7 +27,7 @@ struct ConsumerRoutes {
             api.route(.get, "/v1/consumers/{consumer}") { request, responder throws(Problem) in
                 _ = try Parameters(request, [])
                 api.consumers.describe(try request.consumer()) { result in
-                    responder.respond(Self.answer(result) { ConsumerBodies.description($0) })
+                    responder.respond(Self.answer(result) { ConsumerAnswers.description($0) })
                 }
             },
             api.route(.delete, "/v1/consumers/{consumer}") { request, responder throws(Problem) in
@@ -45,7 +45,25 @@ struct ConsumerRoutes {
                 _ = try Parameters(request, [])
                 let acknowledgement = try ConsumerBodies.acknowledgement(request.body)
                 api.consumers.acknowledge(try request.consumer(), acknowledgement) { result in
-                    responder.respond(Self.answer(result) { ConsumerBodies.committed($0.committed) })
+                    responder.respond(Self.answer(result) { ConsumerAnswers.committed($0.committed) })
+                }
+            },
+            api.route(.post, "/v1/consumers/{consumer}/nacks", bodyBytesMax: body) {
+                request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                let nack = try ConsumerBodies.nack(request.body)
+                api.consumers.giveBack(
+                    try request.consumer(), nack.selector, delay: nack.delay, reason: nack.reason
+                ) { result in
+                    responder.respond(Self.answer(result) { ConsumerAnswers.committed($0.committed) })
+                }
+            },
+            api.route(.post, "/v1/consumers/{consumer}/extensions", bodyBytesMax: body) {
+                request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                let wanted = try ConsumerBodies.extensionOfLeases(request.body)
+                api.consumers.extend(try request.consumer(), wanted.selector, deadline: wanted.deadline) { result in
+                    responder.respond(Self.answer(result) { ConsumerAnswers.committed($0.committed) })
                 }
             },
             api.route(.post, "/v1/consumers/{consumer}/seek", bodyBytesMax: body) {
@@ -53,7 +71,7 @@ struct ConsumerRoutes {
                 _ = try Parameters(request, [])
                 let target = try ConsumerBodies.seekTarget(request.body)
                 api.consumers.seek(try request.consumer(), to: target) { result in
-                    responder.respond(Self.answer(result) { ConsumerBodies.committed($0) })
+                    responder.respond(Self.answer(result) { ConsumerAnswers.committed($0) })
                 }
             },
         ]
@@ -77,7 +95,7 @@ struct ConsumerRoutes {
             case .success(let outcome):
                 responder.respond(
                     .json(
-                        ConsumerBodies.definition(name, definition), status: outcome == .created ? 201 : 200,
+                        ConsumerAnswers.definition(name, definition), status: outcome == .created ? 201 : 200,
                         headers: noStore))
             case .failure(let error):
                 responder.respond(Problem(error).response)

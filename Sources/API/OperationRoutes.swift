@@ -37,47 +37,13 @@ struct OperationRoutes {
 
     /// 200 while records are accepted; with `forwardingToo` also only while every lane forwards.
     private static func readiness(_ api: API, forwardingToo: Bool) -> HTTPResponse {
-        let closed = api.view.isStopping() ? "stopping" : api.spool.intakeClosed
-        let lanes = api.view.lanes()
-        let stuck = lanes.filter { !$0.isForwarding }
-        let ready = closed == nil && (!forwardingToo || stuck.isEmpty)
+        let readiness = Readiness(api)
+        let ready = readiness.closed == nil && (!forwardingToo || readiness.stuck.isEmpty)
         var writer = JSONWriter()
         writer.object { writer in
             writer.key("ready")
             writer.bool(ready)
-            writer.key("accepting")
-            writer.object { writer in
-                writer.key("ok")
-                writer.bool(closed == nil)
-                if let closed {
-                    writer.key("reason")
-                    writer.string(closed)
-                }
-            }
-            writer.key("forwarding")
-            writer.object { writer in
-                writer.key("ok")
-                writer.bool(stuck.isEmpty)
-                writer.key("lanes")
-                writer.array { writer in
-                    for lane in stuck {
-                        writer.object { writer in
-                            writer.key("lane")
-                            writer.integer(lane.lane)
-                            writer.key("state")
-                            writer.string(lane.state)
-                            if let error = lane.error {
-                                writer.key("error")
-                                writer.string(error)
-                            }
-                            if let detail = lane.detail {
-                                writer.key("detail")
-                                writer.string(detail)
-                            }
-                        }
-                    }
-                }
-            }
+            readiness.write(to: &writer)
         }
         var headers = noStore
         if !ready { headers.append(HTTPHeader("Retry-After", "1")) }
@@ -86,7 +52,7 @@ struct OperationRoutes {
 
     /// Where to go on from the index.
     private static let paths = [
-        "/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics", "/openapi.yaml",
+        "/v1/status", "/v1/topics", "/v1/consumers", "/healthz", "/readyz", "/metrics", "/openapi.yaml",
         "/openapi.json",
     ]
 

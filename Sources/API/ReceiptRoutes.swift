@@ -25,12 +25,7 @@ struct ReceiptRoutes {
                         404, "receipt_held_elsewhere", "Another gateway gave out this receipt",
                         "this is \(api.spool.shortID); ask \(receipt.spool)")
                 }
-                let queued = api.lookups.run { responder.respond(Self.answer(receipt, api)) }
-                if !queued {
-                    throw Problem(
-                        503, "overloaded", "Too many look-ups are waiting", "ask again", retryable: true,
-                        retryAfterSeconds: 1)
-                }
+                try api.lookUp { responder.respond(Self.answer(receipt, api)) }
             }
         ]
     }

@@ -72,7 +72,8 @@ enum TopicBodies {
 
     // MARK: - Out
 
-    /// - Parameter recordBytesMax: `limits.record_bytes_max`, shown where a topic would take more than can be sent to it.
+    /// - Parameter recordBytesMax: `limits.record_bytes_max`, shown where a topic would take more than can be sent to
+    ///   it.
     static func description(_ topic: TopicDescription, recordBytesMax: Int) -> [UInt8] {
         var writer = JSONWriter()
         writer.object { writer in

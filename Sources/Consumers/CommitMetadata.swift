@@ -15,7 +15,8 @@ struct AttemptRun: Hashable, Sendable {
 ///
 /// Text: `p1:` and base64 of: form (0 runs, 1 bitmap); runs: count, then for each the distance from the end of the one
 /// before and the length; bitmap: length in bytes, then the bytes, least bit first, bit 0 the committed offset; then up
-/// to the end runs of attempts: distance, length, attempts. Numbers are LEB128. Attempts that do not fit are left out.
+/// to the end runs of attempts: distance, length, attempts. Numbers are LEB128. Attempts that do not fit are left out,
+/// low ones first: after a restart those records may be handed out more often than `max_deliveries` says.
 struct CommitMetadata: Equatable, Sendable {
     static let prefix = "p1:"
     /// So many runs fit however long their numbers are.
@@ -29,27 +30,44 @@ struct CommitMetadata: Equatable, Sendable {
     /// Ascending.
     var attempts: [AttemptRun] = []
 
-    /// Empty when there is nothing to say, and when it would not fit: then what was acknowledged is handed out again
-    /// after a restart, which is safe.
+    /// Empty when there is nothing to say. Where the runs do not fit, all of what was handed out and acknowledged lies
+    /// in the window (`PartitionState.admits`), and beyond it there can only be a gap at the end: the bitmap tells of
+    /// the window alone.
     func encode(committed: Int64) -> String {
         if acknowledged.isEmpty, attempts.isEmpty { return "" }
         var bytes = runs(committed)
-        if let last = acknowledged.last, last.upperBound - committed <= Self.windowOffsetsMax {
-            let bitmap = bitmap(committed, upTo: last.upperBound)
-            if bitmap.count < bytes.count { bytes = bitmap }
+        if let last = acknowledged.last {
+            let isWhole = last.upperBound - committed <= Self.windowOffsetsMax
+            if isWhole || bytes.count > Self.bytesMax {
+                let bitmap = bitmap(committed, upTo: min(last.upperBound, committed + Self.windowOffsetsMax))
+                if bitmap.count < bytes.count { bytes = bitmap }
+            }
         }
-        guard bytes.count <= Self.bytesMax else { return "" }
-        var previous = committed
-        for run in attempts {
-            var piece: [UInt8] = []
-            piece.appendVarint(UInt64(run.offsets.lowerBound - previous))
-            piece.appendVarint(UInt64(run.offsets.count))
-            piece.appendVarint(UInt64(run.attempts))
-            if bytes.count + piece.count > Self.bytesMax { break }
-            bytes += piece
-            previous = run.offsets.upperBound
+        return Self.prefix + Base64.encode(bytes + attempts(committed, bytesMax: Self.bytesMax - bytes.count))
+    }
+
+    private func attempts(_ committed: Int64, bytesMax: Int) -> [UInt8] {
+        var least: UInt32 = 1
+        while true {
+            var bytes: [UInt8] = []
+            var previous = committed
+            var isWhole = true
+            for run in attempts where run.attempts >= least {
+                var piece: [UInt8] = []
+                piece.appendVarint(UInt64(run.offsets.lowerBound - previous))
+                piece.appendVarint(UInt64(run.offsets.count))
+                piece.appendVarint(UInt64(run.attempts))
+                guard bytes.count + piece.count <= bytesMax else {
+                    isWhole = false
+                    break
+                }
+                bytes += piece
+                previous = run.offsets.upperBound
+            }
+            // Lower ones made room enough, or doing without more of them would leave nothing.
+            guard !isWhole, attempts.contains(where: { $0.attempts > least }) else { return bytes }
+            least = least > .max / 2 ? .max : least * 2
         }
-        return Self.prefix + Base64.encode(bytes)
     }
 
     private func runs(_ committed: Int64) -> [UInt8] {
@@ -66,8 +84,10 @@ struct CommitMetadata: Equatable, Sendable {
 
     private func bitmap(_ committed: Int64, upTo end: Int64) -> [UInt8] {
         var bits = [UInt8](repeating: 0, count: Int(end - committed + 7) / 8)
-        for range in acknowledged {
-            for offset in range { bits[Int(offset - committed) / 8] |= 1 << UInt8((offset - committed) % 8) }
+        for range in acknowledged where range.lowerBound < end {
+            for offset in range.clamped(to: committed..<end) {
+                bits[Int(offset - committed) / 8] |= 1 << UInt8((offset - committed) % 8)
+            }
         }
         var bytes: [UInt8] = [1]
         bytes.appendVarint(UInt64(bits.count))

@@ -8,6 +8,7 @@ struct ConsumerContext: Sendable {
     let source: any RecordSource
     let offsets: any OffsetStore
     let topics: any TopicAdmin
+    let submitter: any RecordSubmitter
     let clock: any TimeSource
     let timers: any Timers
     let epoch: UInt32
@@ -32,6 +33,10 @@ struct ConsumerMetrics: Sendable {
     let redelivered = Counter(label: "postrider_consumer_records_redelivered_total")
     let acknowledged = Counter(label: "postrider_consumer_records_acknowledged_total")
     let expired = Counter(label: "postrider_consumer_leases_expired_total")
+    let givenBack = Counter(label: "postrider_consumer_records_given_back_total")
+    let deadLettered = Counter(label: "postrider_consumer_dead_letters_total")
+    let deadLetterErrors = Counter(label: "postrider_consumer_dead_letter_errors_total")
+    let windowsFull = Counter(label: "postrider_consumer_windows_full_total")
     let fetchErrors = Counter(label: "postrider_consumer_fetch_errors_total")
     let commitErrors = Counter(label: "postrider_consumer_commit_errors_total")
 }

@@ -5,7 +5,7 @@ public import Records
 public enum DeliveryMode: String, Sendable, CaseIterable {
     /// A partition's records go to one client at a time, in order.
     case ordered
-    /// Any client gets any record that is not leased. Named in the format; refused by `define` until it is built.
+    /// Any client gets any record that is not leased; no order.
     case shared
 }
 
@@ -29,12 +29,15 @@ public struct ConsumerDefinition: Hashable, Sendable {
     public var ackDeadlineMs: Int64?
     /// Records handed out and not acknowledged, over all partitions; at most `ConsumersSettings.maxInFlightMax`.
     public var maxInFlight: Int?
-    /// Named in the format; refused by `define` until it is built.
+    /// A record that was handed out so often without an acknowledgement goes to the dead-letter topic; nil: no limit.
     public var maxDeliveries: Int?
+    /// nil: `<consumer>.dead-letters`. Looked at when `maxDeliveries` is set.
+    public var deadLetterTopic: TopicName?
 
     public init(
         topics: [TopicName], from: StartPosition = .earliest, mode: DeliveryMode = .ordered,
-        ackDeadlineMs: Int64? = nil, maxInFlight: Int? = nil, maxDeliveries: Int? = nil
+        ackDeadlineMs: Int64? = nil, maxInFlight: Int? = nil, maxDeliveries: Int? = nil,
+        deadLetterTopic: TopicName? = nil
     ) {
         self.topics = topics.sorted()
         self.from = from
@@ -42,17 +45,29 @@ public struct ConsumerDefinition: Hashable, Sendable {
         self.ackDeadlineMs = ackDeadlineMs
         self.maxInFlight = maxInFlight
         self.maxDeliveries = maxDeliveries
+        self.deadLetterTopic = deadLetterTopic
     }
 
-    /// What cannot change without `replace`: everything that decides whose offsets these are.
-    func isCompatible(with other: ConsumerDefinition) -> Bool { topics == other.topics && mode == other.mode }
+    /// With the name of the dead-letter topic; still nil when the consumer's name is too long for the default.
+    public func completed(for name: ConsumerName) -> ConsumerDefinition {
+        var definition = self
+        definition.deadLetterTopic = deadLetterTopic ?? TopicName("\(name).dead-letters")
+        return definition
+    }
 
+    /// What cannot change without `replace`: what decides whose offsets these are, and where dead letters are.
+    ///
+    /// - Precondition: both completed for the same name.
+    func isCompatible(with other: ConsumerDefinition) -> Bool {
+        topics == other.topics && mode == other.mode && deadLetterTopic == other.deadLetterTopic
+    }
+
+    /// - Precondition: completed.
     func check(_ settings: ConsumersSettings) throws(ConsumerError) {
         guard !topics.isEmpty, topics.count <= settings.topicsPerConsumerMax else {
             throw .invalid(field: "topics", reason: "between 1 and \(settings.topicsPerConsumerMax) topics")
         }
         guard Set(topics).count == topics.count else { throw .invalid(field: "topics", reason: "a topic is repeated") }
-        guard mode == .ordered else { throw .invalid(field: "mode", reason: "only \"ordered\" is supported") }
         if let ackDeadlineMs {
             let (least, most) = (settings.ackDeadlineMin.wholeMilliseconds, settings.ackDeadlineMax.wholeMilliseconds)
             guard ackDeadlineMs >= least, ackDeadlineMs <= most else {
@@ -62,8 +77,17 @@ public struct ConsumerDefinition: Hashable, Sendable {
         if let maxInFlight, maxInFlight < 1 || maxInFlight > settings.maxInFlightMax {
             throw .invalid(field: "max_in_flight", reason: "between 1 and \(settings.maxInFlightMax)")
         }
-        guard maxDeliveries == nil else {
-            throw .invalid(field: "max_deliveries", reason: "is not supported by this version")
+        if let maxDeliveries {
+            guard maxDeliveries >= 1, maxDeliveries <= Int(Int32.max) else {
+                throw .invalid(field: "max_deliveries", reason: "between 1 and \(Int32.max)")
+            }
+            guard let deadLetterTopic else {
+                throw .invalid(
+                    field: "dead_letter_topic", reason: "is needed: the consumer's name is too long for the default")
+            }
+            guard !topics.contains(deadLetterTopic) else {
+                throw .invalid(field: "dead_letter_topic", reason: "is one of the consumer's own topics")
+            }
         }
         if case .time(let ms) = from, ms < 0 { throw .invalid(field: "from", reason: "is before 1970") }
     }
@@ -73,7 +97,7 @@ public struct ConsumerDefinition: Hashable, Sendable {
 ///
 /// | bytes | field |
 /// |---|---|
-/// | 1 | form: 1 |
+/// | 1 | form: 2 |
 /// | 1 | mode: 0 ordered, 1 shared |
 /// | 1 | from: 0 earliest, 1 latest, 2 time |
 /// | 8 | that time, milliseconds since 1970; otherwise 0 |
@@ -81,8 +105,9 @@ public struct ConsumerDefinition: Hashable, Sendable {
 /// | 4 | records in flight |
 /// | 4 | deliveries |
 /// | 2 | number of topics, then each: 2-byte length and name |
+/// | 2 | length of the dead-letter topic's name, 0 for none; then the name. Form 1 ends before it |
 enum ConsumerDefinitionCodec {
-    static let form: UInt8 = 1
+    static let form: UInt8 = 2
 
     static func encode(_ definition: ConsumerDefinition) -> ByteSlice {
         var writer = ByteWriter(capacity: 64)
@@ -102,12 +127,14 @@ enum ConsumerDefinitionCodec {
         writer.integer(Int32(clamping: definition.maxDeliveries ?? -1))
         writer.integer(UInt16(definition.topics.count))
         for topic in definition.topics { writer.string(topic.text) }
+        writer.string(definition.deadLetterTopic?.text ?? "")
         return writer.bytes[...]
     }
 
     static func decode(_ bytes: ByteSlice) throws(MalformedBytes) -> ConsumerDefinition {
         var reader = ByteReader(bytes)
-        guard try reader.integer(UInt8.self) == form else { throw MalformedBytes("unknown definition form") }
+        let readForm = try reader.integer(UInt8.self)
+        guard (1...form).contains(readForm) else { throw MalformedBytes("unknown definition form") }
         let mode: DeliveryMode
         switch try reader.integer(UInt8.self) {
         case 0: mode = .ordered
@@ -132,10 +159,13 @@ enum ConsumerDefinitionCodec {
             guard let topic = TopicName(try reader.string()) else { throw MalformedBytes("topic name") }
             topics.append(topic)
         }
+        let deadLetterTopic = readForm == 1 ? "" : try reader.string()
+        guard deadLetterTopic.isEmpty || TopicName(deadLetterTopic) != nil else { throw MalformedBytes("topic name") }
         guard !topics.isEmpty, reader.remaining == 0 else { throw MalformedBytes("definition's end") }
         return ConsumerDefinition(
             topics: topics, from: from, mode: mode, ackDeadlineMs: ackDeadlineMs == -1 ? nil : ackDeadlineMs,
             maxInFlight: maxInFlight == -1 ? nil : Int(maxInFlight),
-            maxDeliveries: maxDeliveries == -1 ? nil : Int(maxDeliveries))
+            maxDeliveries: maxDeliveries == -1 ? nil : Int(maxDeliveries),
+            deadLetterTopic: TopicName(deadLetterTopic))
     }
 }

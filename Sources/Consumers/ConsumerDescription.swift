@@ -1,3 +1,4 @@
+import Broker
 public import Records
 
 /// A consumer's progress in one partition.
@@ -39,10 +40,14 @@ public struct ConsumerDescription: Equatable, Sendable {
     public var leases: Int
     public var pollsWaiting: Int
     public var oldestUnacknowledgedMs: Int64?
+    /// Records whose deliveries are used up and that are not in the dead-letter topic yet; nobody gets them.
+    public var deadLettersWaiting: Int
+    /// Why the last try to send them there failed, `code: detail`.
+    public var deadLetterError: String?
 
     public init(
         name: ConsumerName, definition: ConsumerDefinition, partitions: [PartitionProgress], leases: Int,
-        pollsWaiting: Int, oldestUnacknowledgedMs: Int64?
+        pollsWaiting: Int, oldestUnacknowledgedMs: Int64?, deadLettersWaiting: Int, deadLetterError: String?
     ) {
         self.name = name
         self.definition = definition
@@ -50,6 +55,8 @@ public struct ConsumerDescription: Equatable, Sendable {
         self.leases = leases
         self.pollsWaiting = pollsWaiting
         self.oldestUnacknowledgedMs = oldestUnacknowledgedMs
+        self.deadLettersWaiting = deadLettersWaiting
+        self.deadLetterError = deadLetterError
     }
 }
 
@@ -64,6 +71,8 @@ struct ConsumerSnapshot: Sendable {
 
     var partitions: [TopicPartition: Partition]
     var pollsWaiting: Int
+    var deadLettersWaiting: Int
+    var deadLetterError: BrokerError?
 }
 
 extension ConsumerState {
@@ -71,8 +80,8 @@ extension ConsumerState {
         ConsumerSnapshot(
             partitions: partitions.mapValues { partition in
                 ConsumerSnapshot.Partition(
-                    committed: partition.committed, position: partition.position, leases: partition.leaseCount,
+                    committed: partition.committed, position: partition.position, leases: partition.leased,
                     oldestUnacknowledgedMs: partition.entries.first?.timestampMs)
-            }, pollsWaiting: polls.count)
+            }, pollsWaiting: polls.count, deadLettersWaiting: deadCount, deadLetterError: deadLetterError)
     }
 }

@@ -41,7 +41,9 @@ enum ConsumerEffect: Sendable {
     case giveBack(PollID, bytes: Int)
     case complete(PollID, Result<PollAnswer, ConsumerError>)
     case commit(number: UInt64, [TopicPartition: CommittedOffset])
-    case acknowledged(CallID, Result<AcknowledgementResult, ConsumerError>)
+    case acknowledged(CallID, Result<LeaseResult, ConsumerError>)
+    case fetchDeadLetters(round: UInt64, FetchRequest)
+    case submit(round: UInt64, TopicName, [DeadLetterDraft])
     /// The state machine has ended and nothing of it is under way.
     case ended
     case note(ConsumerNote)
@@ -52,6 +54,11 @@ enum ConsumerNote: Sendable {
     case delivered(records: Int, again: Int)
     case acknowledged(records: Int)
     case expired(records: Int)
+    case givenBack(records: Int)
+    case windowFull
+    case deadLettered(records: Int)
+    case deadLetterFailed(BrokerError)
+    case deadLetterTooLarge(TopicPartition, [Int64])
     case fetchFailed(TopicPartition, BrokerError)
     case commitFailed(BrokerError)
     case loadFailed(BrokerError)

@@ -8,7 +8,7 @@ public enum ConsumerError: Error, Equatable, Sendable {
     /// The consumer exists with other topics or another mode.
     case conflict(ConsumerName, reason: String)
     /// Some of the named deliveries are no longer the caller's. The others are committed; the result says which.
-    case leasesLost(AcknowledgementResult)
+    case leasesLost(LeaseResult)
     /// A poll of this client name is waiting already.
     case clientBusy(String)
     /// The poll was cancelled, or its client was found gone. Nothing is leased.

@@ -4,15 +4,13 @@ import CoreMetrics
 import Primitives
 import Records
 
-typealias AcknowledgeCompletion = @Sendable (Result<AcknowledgementResult, ConsumerError>) -> Void
-
 /// One named consumer at work: holds the lock over its `ConsumerState`, performs the effects outside it and brings back
 /// what became of them. Any thread may call; completions run on the thread that brought the news.
 final class ConsumerRunner: Sendable {
     private struct Guarded {
         var state: ConsumerState
         var polls: [PollID: (request: PollRequest, completion: PollCompletion)] = [:]
-        var calls: [CallID: AcknowledgeCompletion] = [:]
+        var calls: [CallID: Consumers.LeaseCompletion] = [:]
         var membership: Membership?
         /// The delegate of a membership that is being opened: nobody else holds it.
         var opening: SubscriptionListener?
@@ -34,7 +32,9 @@ final class ConsumerRunner: Sendable {
         self.name = name
         self.context = context
         guarded = Lock(
-            Guarded(state: ConsumerState(definition, epoch: context.epoch, settings: context.settings)))
+            Guarded(
+                state: ConsumerState(definition.completed(for: name), epoch: context.epoch, settings: context.settings))
+        )
     }
 
     // MARK: Calls
@@ -61,18 +61,20 @@ final class ConsumerRunner: Sendable {
 
     func cancel(_ id: PollID) { run { guarded, _ in guarded.state.cancel(id) } }
 
-    func acknowledge(
-        _ acknowledgement: ParsedAcknowledgement, _ completion: @escaping AcknowledgeCompletion
+    func perform(
+        _ action: LeaseAction, on selector: ParsedSelector, _ completion: @escaping Consumers.LeaseCompletion
     ) throws(ConsumerError) {
-        try enqueue(.acknowledge(acknowledgement), completion)
+        try enqueue(.leases(action, selector), completion)
     }
 
-    func seek(_ offsets: [TopicPartition: Int64], _ completion: @escaping AcknowledgeCompletion) throws(ConsumerError) {
+    func seek(_ offsets: [TopicPartition: Int64], _ completion: @escaping Consumers.LeaseCompletion)
+        throws(ConsumerError)
+    {
         try enqueue(.seek(offsets), completion)
     }
 
     private func enqueue(
-        _ kind: PendingCall.Kind, _ completion: @escaping AcknowledgeCompletion
+        _ kind: PendingCall.Kind, _ completion: @escaping Consumers.LeaseCompletion
     ) throws(ConsumerError) {
         try run { (guarded, _) throws(ConsumerError) in
             guarded.calls[try guarded.state.enqueue(kind)] = completion
@@ -150,11 +152,19 @@ final class ConsumerRunner: Sendable {
             call?.completion(result)
         case .commit(let number, let offsets):
             context.offsets.commit(consumer: name, offsets: offsets) { result in
-                self.run { guarded, _ in guarded.state.committed(number: number, result) }
+                self.run { guarded, now in guarded.state.committed(number: number, result, now: now) }
             }
         case .acknowledged(let call, let result):
             let completion = guarded.withLock { $0.calls.removeValue(forKey: call) }
             completion?(result)
+        case .fetchDeadLetters(let round, let request):
+            fetch(request) { result in
+                self.run { guarded, now in guarded.state.deadLettersFetched(round: round, result, now: now) }
+            }
+        case .submit(let round, let topic, let drafts):
+            DeadLetterRecord.submit(drafts, to: topic, of: name, context) { outcome in
+                self.run { guarded, now in guarded.state.deadLettersSubmitted(round: round, outcome, now: now) }
+            }
         case .ended:
             let ended = guarded.withLock { guarded in
                 defer { guarded.onEnded = nil }
@@ -209,14 +219,21 @@ final class ConsumerRunner: Sendable {
         run { guarded, _ in guarded.state.available(partitions, session: session) }
     }
 
-    private func fetch(_ ticket: FetchTicket, _ request: FetchRequest) {
+    private func fetch(
+        _ request: FetchRequest, _ completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void
+    ) {
         let subscription = guarded.withLock { $0.membership?.subscription }
         guard let subscription else {
             // Closed between the decision and now.
-            let error = BrokerError(.retriable, code: "subscription_closed", detail: "the consumer left its group")
-            return run { guarded, now in guarded.state.fetched(ticket, .failure(error), costs: [], now: now) }
+            return completion(
+                .failure(
+                    BrokerError(.retriable, code: "subscription_closed", detail: "the consumer left its group")))
         }
-        subscription.fetch(request) { result in
+        subscription.fetch(request, completion: completion)
+    }
+
+    private func fetch(_ ticket: FetchTicket, _ request: FetchRequest) {
+        fetch(request) { result in
             let costs = self.costs(result, for: ticket.poll)
             self.run { guarded, now in guarded.state.fetched(ticket, result, costs: costs, now: now) }
         }
@@ -265,6 +282,17 @@ final class ConsumerRunner: Sendable {
             if again > 0 { metrics.redelivered.increment(by: again) }
         case .acknowledged(let records): metrics.acknowledged.increment(by: records)
         case .expired(let records): metrics.expired.increment(by: records)
+        case .givenBack(let records): metrics.givenBack.increment(by: records)
+        case .windowFull: metrics.windowsFull.increment()
+        case .deadLettered(let records): metrics.deadLettered.increment(by: records)
+        case .deadLetterFailed(let error):
+            metrics.deadLetterErrors.increment()
+            warn("sending to the dead-letter topic failed", ["error": "\(error)"])
+        case .deadLetterTooLarge(let partition, let offsets):
+            metrics.deadLetterErrors.increment()
+            warn(
+                "the dead-letter topic does not take records of this size: they are handed to nobody",
+                ["partition": "\(partition)", "offsets": "\(offsets)"])
         case .fetchFailed(let partition, let error):
             metrics.fetchErrors.increment()
             warn("fetching failed", ["partition": "\(partition)", "error": "\(error)"])

@@ -2,10 +2,10 @@ import Broker
 import Primitives
 import Records
 
-/// A call that changes committed offsets and waits for its commit.
+/// A call on leases or committed offsets, in line behind the commit that is under way.
 struct PendingCall: Sendable {
     enum Kind: Sendable {
-        case acknowledge(ParsedAcknowledgement)
+        case leases(LeaseAction, ParsedSelector)
         case seek([TopicPartition: Int64])
     }
 
@@ -19,13 +19,16 @@ struct CommitUnderWay: Sendable {
     var offsets: [TopicPartition: CommittedOffset] = [:]
     /// Those the offsets were computed from.
     var versions: [TopicPartition: UInt64] = [:]
+    /// Written for themselves: tried again when the commit fails.
+    var wanted: Set<TopicPartition> = []
     var answers: Set<UInt64> = []
-    var calls: [(id: CallID, outcomes: [AcknowledgementOutcome], partitions: Set<TopicPartition>)] = []
+    var calls: [(id: CallID, outcomes: [LeaseOutcome], partitions: Set<TopicPartition>)] = []
     var isSeek = false
     var records = 0
 }
 
-/// Acknowledgements and seeks: one commit at a time; what arrives meanwhile shares the next.
+/// Acknowledgements, nacks, extensions and seeks, in order of arrival: one commit at a time, and what arrives meanwhile
+/// waits for it. Acknowledgements then share the next.
 extension ConsumerState {
     /// - Returns: the call's id; it is answered by an `acknowledged` effect, once.
     mutating func enqueue(_ kind: PendingCall.Kind) throws(ConsumerError) -> CallID {
@@ -40,7 +43,7 @@ extension ConsumerState {
     }
 
     /// - Precondition: called with no load under way on the partitions' committed offsets, or it would undo the commit.
-    mutating func startCommit() {
+    mutating func startCommit(_ now: MonotonicInstant) {
         guard commit == nil, !isLoadUnderWay else { return }
         commits += 1
         var next = CommitUnderWay(number: commits)
@@ -51,12 +54,11 @@ extension ConsumerState {
         } else {
             let count = calls.firstIndex { if case .seek = $0.kind { true } else { false } } ?? calls.count
             for call in calls.prefix(count) {
-                guard case .acknowledge(let acknowledgement) = call.kind else { continue }
-                let (outcomes, touched) = resolve(acknowledgement, &next)
-                next.calls.append((call.id, outcomes, touched))
+                guard case .leases(let action, let selector) = call.kind else { continue }
+                perform(action, on: selector, for: call.id, &next, now)
             }
             calls.removeFirst(count)
-            takeEnds(&next)
+            takeWanted(&next, now)
             for tp in next.versions.keys { next.offsets[tp] = partitions[tp]?.commitValue }
         }
         // Nothing to write for these: all lost, or acknowledged before.
@@ -71,14 +73,41 @@ extension ConsumerState {
         effects.append(.commit(number: next.number, next.offsets))
     }
 
-    private mutating func takeEnds(_ next: inout CommitUnderWay) {
-        for (tp, partition) in partitions where partition.wantsEndCommitted {
-            partitions[tp]?.wantsEndCommitted = false
-            if partition.entries.isEmpty { next.versions[tp] = partition.version }
+    private mutating func perform(
+        _ action: LeaseAction, on selector: ParsedSelector, for call: CallID, _ next: inout CommitUnderWay,
+        _ now: MonotonicInstant
+    ) {
+        let found = select(selector, by: action)
+        switch action {
+        case .acknowledge:
+            var touched = found.finished
+            for selection in found.selections { take(selection, &next, &touched) }
+            next.calls.append((call, found.outcomes, touched))
+        case .giveBack(let delay, let reason):
+            giveBack(found.selections, delay: delay, reason: reason, now)
+            answer(call, found.outcomes, committedNow(found.touched))
+        case .extend(let duration):
+            extend(found.selections, by: duration, now)
+            answer(call, found.outcomes, committedNow(found.touched))
         }
     }
 
-    mutating func committed(number: UInt64, _ result: Result<Void, BrokerError>) {
+    private mutating func takeWanted(_ next: inout CommitUnderWay, _ now: MonotonicInstant) {
+        let mayRetry = commitRetryAt.map { $0 <= now } ?? true
+        for (tp, partition) in partitions {
+            if partition.wantsEndCommitted {
+                partitions[tp]?.wantsEndCommitted = false
+                if partition.entries.isEmpty { next.versions[tp] = partition.version }
+            }
+            if partition.wantsCommit, mayRetry || next.versions[tp] != nil {
+                partitions[tp]?.wantsCommit = false
+                next.versions[tp] = partition.version
+                next.wanted.insert(tp)
+            }
+        }
+    }
+
+    mutating func committed(number: UInt64, _ result: Result<Void, BrokerError>, now: MonotonicInstant) {
         guard let done = commit, done.number == number else {
             preconditionFailure("a commit was answered twice")
         }
@@ -86,13 +115,16 @@ extension ConsumerState {
         if case .failure(let error) = result {
             effects.append(.note(.commitFailed(error)))
             for (tp, version) in done.versions where partitions[tp]?.version == version {
-                let open = answers
-                partitions[tp]?.undoCommitting { open[$0] != nil }
+                partitions[tp]?.undoCommitting()
+                if done.wanted.contains(tp) { partitions[tp]?.wantsCommit = true }
             }
-            for serial in done.answers { closeIfDone(serial, remember: false) }
+            if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay() }
+            for serial in done.answers { if let answer = answers[serial] { review(answer) } }
             for call in done.calls { effects.append(.acknowledged(call.id, .failure(.unavailable(error)))) }
             return
         }
+        commitRetryAt = nil
+        commitBackoff.reset()
         if done.isSeek {
             for (tp, offset) in done.offsets where partitions[tp] != nil {
                 voidLeases(tp)
@@ -108,9 +140,9 @@ extension ConsumerState {
         }
         let offsets = done.offsets.mapValues(\.offset)
         for call in done.calls {
-            var now = committedNow(call.partitions)
-            for tp in call.partitions { now[tp] = offsets[tp] ?? now[tp] }
-            answer(call.id, call.outcomes, now)
+            var told = committedNow(call.partitions)
+            for tp in call.partitions { told[tp] = offsets[tp] ?? told[tp] }
+            answer(call.id, call.outcomes, told)
         }
     }
 
@@ -119,84 +151,20 @@ extension ConsumerState {
     }
 
     private mutating func answer(
-        _ id: CallID, _ outcomes: [AcknowledgementOutcome], _ committed: [TopicPartition: Int64]
+        _ id: CallID, _ outcomes: [LeaseOutcome], _ committed: [TopicPartition: Int64]
     ) {
-        let result = AcknowledgementResult(outcomes: outcomes, committed: committed)
+        let result = LeaseResult(outcomes: outcomes, committed: committed)
         effects.append(
             .acknowledged(id, outcomes.contains(.leaseLost) ? .failure(.leasesLost(result)) : .success(result)))
     }
 
-    // MARK: Items
-
-    private mutating func resolve(
-        _ acknowledgement: ParsedAcknowledgement, _ next: inout CommitUnderWay
-    ) -> ([AcknowledgementOutcome], Set<TopicPartition>) {
-        var touched: Set<TopicPartition> = []
-        var outcomes: [AcknowledgementOutcome] = []
-        switch acknowledgement {
-        case .answer(let token):
-            outcomes = [.leaseLost]
-            if token.epoch == epoch, let answer = answers[token.serial] {
-                for tp in answer.partitions.keys { take(tp, answer.serial, 0...Int64.max, &next, &touched) }
-                if answer.isWhole { outcomes = [.acknowledged] }
-            } else if let answer = finished(token) {
-                touched.formUnion(answer.partitions)
-                outcomes = [.acknowledged]
-            }
-        case .deliveries(let ids):
-            for id in ids { outcomes.append(resolve(id, through: false, &next, &touched)) }
-        case .through(let ids):
-            for id in ids { outcomes.append(resolve(id, through: true, &next, &touched)) }
-        case .offsets(let places, let client):
-            for place in places {
-                guard let serial = answerOfClient[client],
-                    holds(serial, place.partition, place.offset, attempt: nil)
-                else {
-                    outcomes.append(.leaseLost)
-                    continue
-                }
-                take(place.partition, serial, 0...place.offset, &next, &touched)
-                outcomes.append(.acknowledged)
-            }
-        }
-        return (outcomes, touched)
-    }
-
-    private mutating func resolve(
-        _ id: DeliveryID, through: Bool, _ next: inout CommitUnderWay, _ touched: inout Set<TopicPartition>
-    ) -> AcknowledgementOutcome {
-        guard id.answer.epoch == epoch, topics.indices.contains(id.topicIndex) else { return .leaseLost }
-        let tp = TopicPartition(topic: topics[id.topicIndex], partition: id.partition)
-        if let answer = finished(id.answer) {
-            guard answer.partitions.contains(tp) else { return .leaseLost }
-            touched.insert(tp)
-            return .acknowledged
-        }
-        guard holds(id.answer.serial, tp, id.offset, attempt: id.attempt) else { return .leaseLost }
-        take(tp, id.answer.serial, (through ? 0 : id.offset)...id.offset, &next, &touched)
-        return .acknowledged
-    }
-
-    private func finished(_ token: AnswerToken) -> FinishedAnswer? {
-        token.epoch == epoch ? finished.first { $0.serial == token.serial } : nil
-    }
-
-    /// Whether the answer is open and handed out this record: still open, or acknowledged since.
-    private func holds(_ serial: UInt64, _ tp: TopicPartition, _ offset: Int64, attempt: UInt32?) -> Bool {
-        guard let range = answers[serial]?.partitions[tp], range.contains(offset), let partition = partitions[tp]
-        else { return false }
-        guard let index = partition.index(of: offset) else { return true }
-        let entry = partition.entries[index]
-        return entry.answer == serial && entry.status != .returned && (attempt.map { entry.attempts == $0 } ?? true)
-    }
-
     private mutating func take(
-        _ tp: TopicPartition, _ serial: UInt64, _ offsets: ClosedRange<Int64>, _ next: inout CommitUnderWay,
-        _ touched: inout Set<TopicPartition>
+        _ selection: Selection, _ next: inout CommitUnderWay, _ touched: inout Set<TopicPartition>
     ) {
+        let (tp, serial) = (selection.part.partition, selection.part.serial)
         guard let version = partitions[tp]?.version else { return }
         touched.insert(tp)
-        guard let taken = partitions[tp]?.beginCommitting(serial, offsets), taken > 0 else { return }
+        guard let taken = partitions[tp]?.beginCommitting(serial, selection.offsets), taken > 0 else { return }
         next.versions[tp] = version
         next.answers.insert(serial)
         next.records += taken

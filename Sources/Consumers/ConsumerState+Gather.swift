@@ -17,6 +17,7 @@ extension ConsumerState {
 
     /// The poll may hold records now.
     mutating func slotGranted(_ id: PollID, now: MonotonicInstant) {
+        if id == .deadLetters { return deadLetterSlotGranted() }
         guard let index = index(of: id), case .queued(let gather) = polls[index].phase else {
             effects.append(.releaseSlot(id))
             return
@@ -92,17 +93,23 @@ extension ConsumerState {
             if let partition = partitions[part.partition], partition.version == part.version,
                 partition.claim == poll.id, partition.isDue(now)
             {
-                let returned = partition.entries.filter { $0.status == .returned && $0.offset >= part.cursor }
-                if let first = returned.first, let last = returned.last {
+                let isOrdered = mode == .ordered
+                if let offsets = partition.nextInLine(
+                    from: part.cursor, now: now, wanted: recordsLeft, inOrder: isOrdered)
+                {
+                    // Other clients' records may lie between these.
+                    let recordsMax = isOrdered ? recordsLeft : min(offsets.count, settings.pollRecordsMax)
                     return (
-                        ticket(poll.id, part, first.offset, isFresh: false),
+                        ticket(poll.id, part, offsets.lowerBound, isFresh: false),
                         FetchRequest(
-                            partition: part.partition, offset: first.offset, endOffset: last.offset + 1,
-                            recordsMax: recordsLeft, bytesMax: bytesLeft)
+                            partition: part.partition, offset: offsets.lowerBound, endOffset: offsets.upperBound,
+                            recordsMax: recordsMax, bytesMax: bytesLeft)
                     )
                 }
                 let room = min(recordsLeft, maxInFlight - unacknowledgedCount - reservedRoom)
-                if partition.ready, room > 0 {
+                // In order, nothing new before what is not in line yet.
+                let mayTakeNew = !isOrdered || !partition.hasEntries(from: part.cursor)
+                if partition.ready, room > 0, mayTakeNew, hasWindow(part.partition, at: part.position) {
                     gather.asked = room
                     gather.room += room
                     reservedRoom += room
@@ -195,7 +202,7 @@ extension ConsumerState {
             partition.retryAt = nil
             partition.backoff.reset()
             partition.end = fetch.highWatermark
-            isStuck = !accept(fetch, costs, ticket, polls[index], &gather, &part, &partition)
+            isStuck = !accept(fetch, costs, ticket, polls[index], now, &gather, &part, &partition)
             // The source has nothing there yet, although something was; it is not asked in a loop.
             if isStuck { partition.retryAt = now + partition.backoff.nextDelay() }
         }
@@ -214,14 +221,14 @@ extension ConsumerState {
 
     /// - Returns: false when there was no progress among records that were handed out before.
     private mutating func accept(
-        _ fetch: FetchResult, _ costs: [Int], _ ticket: FetchTicket, _ poll: PollState, _ gather: inout Gather,
-        _ part: inout GatheredPart, _ partition: inout PartitionState
+        _ fetch: FetchResult, _ costs: [Int], _ ticket: FetchTicket, _ poll: PollState, _ now: MonotonicInstant,
+        _ gather: inout Gather, _ part: inout GatheredPart, _ partition: inout PartitionState
     ) -> Bool {
         precondition(costs.count == fetch.records.count)
         let isRepeat = gather.repeated != nil
         var covered = max(fetch.nextOffset, ticket.offset)
         var isFull = false
-        let firstNew = part.records.count
+        let (firstNew, deadBefore) = (part.records.count, partition.dead)
         if fetch.lowWatermark > ticket.offset, !isRepeat, !part.records.isEmpty {
             // Retention came between two fetches: the gap belongs to the next answer, not into the middle of this one.
             covered = ticket.offset
@@ -234,7 +241,18 @@ extension ConsumerState {
             var overhead = overheadBytes(gather, poll)
             if partition.skipped != nil { overhead += poll.memory.skippedBytes(ticket.partition) }
             for (record, cost) in zip(fetch.records, costs)
-            where isWanted(record.offset, ticket, gather.repeated, part, partition) {
+            where isWanted(record.offset, ticket, gather.repeated, part, partition, now) {
+                if ticket.isFresh, deliveriesMax < .max, partition.attempts(before: record.offset) >= deliveriesMax,
+                    part.records.isEmpty
+                {
+                    partition.addDead(record)
+                    continue
+                }
+                let isBehindDead = ticket.isFresh && mode == .ordered && partition.dead > deadBefore
+                // Entries are made in order: what is gathered before it is leased first.
+                let isDeadLater =
+                    ticket.isFresh && deliveriesMax < .max
+                    && partition.attempts(before: record.offset) >= deliveriesMax
                 let size = record.record.bytes
                 let isOver =
                     !isRepeat && gather.count > 0
@@ -244,7 +262,8 @@ extension ConsumerState {
                     ticket.isFresh
                     && !partition.admits(
                         record.offset, gathered: part.records.count, firstGathered: part.records.first?.offset)
-                if isOver || isOutside || !isRepeat && gather.count >= poll.max {
+                if isOutside { noteWindow(&partition, isFull: true) }
+                if isOver || isOutside || isBehindDead || isDeadLater || !isRepeat && gather.count >= poll.max {
                     covered = record.offset
                     isFull = true
                     break
@@ -279,13 +298,32 @@ extension ConsumerState {
     }
 
     private func isWanted(
-        _ offset: Int64, _ ticket: FetchTicket, _ repeated: UInt64?, _ part: GatheredPart, _ partition: PartitionState
+        _ offset: Int64, _ ticket: FetchTicket, _ repeated: UInt64?, _ part: GatheredPart, _ partition: PartitionState,
+        _ now: MonotonicInstant
     ) -> Bool {
         guard offset >= ticket.offset, offset > part.records.last?.offset ?? -1 else { return false }
         if ticket.isFresh { return offset >= partition.position && !partition.isAcknowledgedBeyond(offset) }
         guard let index = partition.index(of: offset) else { return false }
         let entry = partition.entries[index]
         if let repeated { return entry.answer == repeated && entry.status == .open }
-        return entry.status == .returned
+        return entry.status == .returned && entry.until <= now
+    }
+
+    // MARK: The window of what a commit can tell
+
+    /// Whether the record at `offset`, or at the partition's position, may be handed out: see `PartitionState.admits`.
+    private mutating func hasWindow(_ tp: TopicPartition, at offset: Int64?) -> Bool {
+        guard var partition = partitions[tp] else { return false }
+        let admits = partition.admits(offset ?? partition.position, gathered: 0, firstGathered: nil)
+        if partition.isWindowFull == admits {
+            noteWindow(&partition, isFull: !admits)
+            partitions[tp] = partition
+        }
+        return admits
+    }
+
+    private mutating func noteWindow(_ partition: inout PartitionState, isFull: Bool) {
+        if isFull, !partition.isWindowFull { effects.append(.note(.windowFull)) }
+        partition.isWindowFull = isFull
     }
 }

@@ -39,15 +39,17 @@ extension ConsumerState {
         let deadlineMs = wallMs + ackDeadline.wholeMilliseconds
         let token = AnswerToken(epoch: epoch, serial: serial)
         var answer = PollAnswer(ack: token.description)
-        var ranges: [TopicPartition: ClosedRange<Int64>] = [:]
+        var leased: [TopicPartition: OffsetRuns] = [:]
         var again = 0
+        let deadline = now + ackDeadline
         for part in gather.parts {
-            guard var partition = partitions[part.partition], partition.version == part.version,
-                let first = part.records.first, let last = part.records.last
+            guard var partition = partitions[part.partition], partition.version == part.version, !part.records.isEmpty
             else { continue }
+            var runs = OffsetRuns()
             for record in part.records {
-                let attempt = partition.lease(record, answer: serial)
+                guard let attempt = partition.lease(record, answer: serial, until: deadline) else { continue }
                 if attempt > 1 { again += 1 }
+                runs.append(record.offset)
                 answer.records.append(delivered(record, token, attempt, deadlineMs))
             }
             if let position = part.position { partition.advance(to: position) }
@@ -56,12 +58,12 @@ extension ConsumerState {
                 partition.skipped = nil
             }
             partitions[part.partition] = partition
-            ranges[part.partition] = first.offset...last.offset
+            if !runs.isEmpty { leased[part.partition] = runs }
         }
         guard !answer.records.isEmpty else { return nil }
         answers[serial] = OpenAnswer(
-            serial: serial, client: poll.client, deadline: now + ackDeadline, deadlineWallMs: deadlineMs,
-            partitions: ranges, skipped: answer.skipped)
+            serial: serial, client: poll.client, firstDeadline: deadline, firstDeadlineWallMs: deadlineMs,
+            deadline: deadline, partitions: leased, skipped: answer.skipped)
         if let client = poll.client { answerOfClient[client] = serial }
         effects.append(.note(.delivered(records: answer.records.count, again: again)))
         return answer
@@ -78,7 +80,7 @@ extension ConsumerState {
                 guard let index = partition.index(of: record.offset) else { continue }
                 let entry = partition.entries[index]
                 guard entry.answer == serial, entry.status == .open else { continue }
-                answer.records.append(delivered(record, token, entry.attempts, open.deadlineWallMs))
+                answer.records.append(delivered(record, token, entry.attempts, open.wallMs(of: entry.until)))
             }
         }
         return answer.records.isEmpty ? nil : answer
@@ -93,15 +95,18 @@ extension ConsumerState {
         return DeliveredRecord(record: record, id: id.description, attempt: Int(attempt), deadlineMs: deadlineMs)
     }
 
-    /// - Parameter remember: all of it was acknowledged, so saying so again is no lost lease.
+    /// Forgets an answer of which nothing is leased any more.
+    ///
+    /// - Parameter remember: its last records were acknowledged, so saying so again is no lost lease.
     mutating func closeIfDone(_ serial: UInt64, remember: Bool) {
         guard let answer = answers[serial],
-            !answer.partitions.keys.contains(where: { partitions[$0]?.hasLeased(serial) ?? false })
+            !answer.partitions.keys.contains(where: { partitions[$0]?.leases(of: serial).any ?? false })
         else { return }
-        for partition in answer.partitions.keys { partitions[partition]?.releaseHolder() }
         forget(answer)
         guard remember, answer.isWhole else { return }
-        finished.append(FinishedAnswer(serial: serial, partitions: Set(answer.partitions.keys)))
+        finished.append(
+            FinishedAnswer(
+                serial: serial, partitions: Set(answer.partitions.keys), isComplete: answer.isComplete))
         if finished.count > settings.finishedAnswersMax { finished.removeFirst() }
     }
 }

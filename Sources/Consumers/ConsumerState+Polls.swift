@@ -88,8 +88,6 @@ extension ConsumerState {
         reservedRoom -= gather.room
     }
 
-    func unclaimed(_ partition: PartitionState) -> Bool { partition.claim == nil && partition.holder == nil }
-
     mutating func unclaim(_ part: GatheredPart, _ poll: PollID) {
         guard let partition = partitions[part.partition], partition.version == part.version, partition.claim == poll
         else { return }
@@ -121,7 +119,7 @@ extension ConsumerState {
     mutating func serveWaiting(_ now: MonotonicInstant) {
         guard !polls.isEmpty else { return }
         ensureOpen(now)
-        var mayHaveCandidates = true
+        var (mayHaveCandidates, isSomethingClosed) = (true, false)
         for poll in polls {
             switch poll.phase {
             case .starved where poll.isWaitOver: dismiss(poll.id, .failure(.limitReached("poll_memory")))
@@ -130,6 +128,10 @@ extension ConsumerState {
                     // All of it in the commit under way: that decides whether the answer is still open.
                     if isRepeatable(serial, now) {
                         start(poll.id, Gather(repeated: serial))
+                    } else if !hasLeases(serial) {
+                        // Retention or compaction took the last of it: nothing is left to wait for.
+                        closeIfDone(serial, remember: false)
+                        isSomethingClosed = true
                     } else if poll.isWaitOver, let problem = brokerProblem {
                         dismiss(poll.id, .failure(.unavailable(problem)))
                     }
@@ -142,6 +144,12 @@ extension ConsumerState {
             case .queued, .gathering, .offering, .starved: break
             }
         }
+        // Each closing leaves one answer less.
+        if isSomethingClosed { serveWaiting(now) }
+    }
+
+    private func hasLeases(_ serial: UInt64) -> Bool {
+        answers[serial]?.partitions.keys.contains { partitions[$0]?.leases(of: serial).any ?? false } ?? false
     }
 
     private mutating func start(_ id: PollID, _ gather: Gather) {
@@ -169,14 +177,27 @@ extension ConsumerState {
         let hasRoom = unacknowledgedCount + reservedRoom < maxInFlight
         for step in 0..<order.count {
             let candidate = order[(turn + step) % order.count]
-            guard let partition = partitions[candidate], unclaimed(partition) else { continue }
-            guard partition.isDue(now) else { continue }
-            // Nobody holds it, so every entry is next in line.
-            guard !partition.entries.isEmpty || partition.ready && hasRoom else { continue }
+            guard let partition = partitions[candidate], partition.claim == nil, partition.isDue(now),
+                maySpend(partition, hasRoom, now)
+            else { continue }
             turn = (turn + step + 1) % order.count
             return candidate
         }
         return nil
+    }
+
+    /// Whether records of the partition may be handed out.
+    private func maySpend(_ partition: PartitionState, _ hasRoom: Bool, _ now: MonotonicInstant) -> Bool {
+        let mayTakeNew = partition.ready && hasRoom
+        switch mode {
+        case .ordered:
+            guard partition.leased == 0, partition.dead == 0 else { return false }
+            // Every entry is in line, but for a delay.
+            return partition.entries.first.map { $0.until <= now } ?? mayTakeNew
+        case .shared:
+            return partition.hasReturned(now)
+                || mayTakeNew && partition.admits(partition.position, gathered: 0, firstGathered: nil)
+        }
     }
 
     mutating func claim(_ partition: TopicPartition, for poll: PollID) -> GatheredPart {

@@ -8,8 +8,9 @@ import Records
 /// Life: closed → opening → joined → closed again when idle; `ended` for good. It remembers offsets and attempts; bytes
 /// of records are in it only between a poll's fetch and its answer, bounded by `ConsumersSettings.pollsFetchingMax`.
 ///
-/// Mode `ordered`: all open entries of a partition belong to one answer (`PartitionState.holder`). Mode `shared` will
-/// let several answers hold one partition; entries carry their answer's serial for that.
+/// Mode `ordered`: all leases of a partition belong to one answer, and nothing of it is handed out while a record of it
+/// is on its way to the dead-letter topic. Mode `shared`: several answers hold one partition, each its own records.
+/// In both, one poll at a time fetches in a partition (`PartitionState.claim`).
 struct ConsumerState: Sendable {
     enum Session: Sendable {
         case closed
@@ -24,9 +25,13 @@ struct ConsumerState: Sendable {
     let settings: ConsumersSettings
     let epoch: UInt32
     /// As in the definition: delivery ids name topics by their place in it.
-    var topics: [TopicName]
+    let topics: [TopicName]
+    let mode: DeliveryMode
+    let deadLetterTopic: TopicName?
     var ackDeadline: Duration
     var maxInFlight: Int
+    /// With so many hand-outs a record is dead; `.max`: no limit.
+    var deliveriesMax = UInt32.max
 
     var session = Session.closed
     var sessions: UInt64 = 0
@@ -64,12 +69,24 @@ struct ConsumerState: Sendable {
     struct FinishedAnswer {
         var serial: UInt64
         var partitions: Set<TopicPartition>
+        /// Every delivery of it was acknowledged: none was given back.
+        var isComplete: Bool
     }
 
     var calls: [PendingCall] = []
     var nextCall: UInt64 = 1
     var commits: UInt64 = 0
     var commit: CommitUnderWay?
+    var commitRetryAt: MonotonicInstant?
+    var commitBackoff: Backoff
+    /// Some entry may wait for its `until` (`PartitionState.wakeAt`).
+    var hasDelays = false
+
+    var rounds: UInt64 = 0
+    var round: DeadLetterRound?
+    var deadLetterError: BrokerError?
+    var deadLetterRetryAt: MonotonicInstant?
+    var deadLetterBackoff: Backoff
 
     var idleSince: MonotonicInstant?
     var hasSaidEnded = false
@@ -79,18 +96,24 @@ struct ConsumerState: Sendable {
         self.settings = settings
         self.epoch = epoch
         topics = definition.topics
+        mode = definition.mode
+        deadLetterTopic = definition.deadLetterTopic
         ackDeadline = settings.ackDeadlineDefault
         maxInFlight = settings.maxInFlightDefault
         openBackoff = Backoff(initial: settings.retryInitial, cap: settings.retryMax)
         loadBackoff = openBackoff
+        commitBackoff = openBackoff
+        deadLetterBackoff = Backoff(initial: settings.retryInitial, cap: settings.deadLetterRetryMax)
         update(definition)
     }
 
-    /// - Precondition: same topics.
+    /// - Precondition: compatible (`ConsumerDefinition.isCompatible`).
     mutating func update(_ definition: ConsumerDefinition) {
-        precondition(definition.topics == topics)
+        precondition(definition.topics == topics && definition.mode == mode)
         ackDeadline = definition.ackDeadlineMs.map { .milliseconds($0) } ?? settings.ackDeadlineDefault
         maxInFlight = definition.maxInFlight ?? settings.maxInFlightDefault
+        deliveriesMax = definition.maxDeliveries.map { UInt32(clamping: $0) } ?? .max
+        reconsiderDead()
     }
 
     mutating func takeEffects() -> [ConsumerEffect] {
@@ -100,10 +123,14 @@ struct ConsumerState: Sendable {
 
     /// Does what the last event made possible. The owner calls it after every event.
     mutating func settle(_ now: MonotonicInstant) {
-        startCommit()
+        startCommit(now)
         expireAnswers(now)
+        refreshDelays(now)
+        // Again: what ran out may have to be told to the store.
+        startCommit(now)
         startLoad(now)
         expirePolls(now)
+        startDeadLetters(now)
         serveWaiting(now)
         giveMemoryBack()
         settleIdle(now)
@@ -121,7 +148,12 @@ struct ConsumerState: Sendable {
             if let instant, instant > now, next.map({ instant < $0 }) ?? true { next = instant }
         }
         for poll in polls { consider(poll.deadline) }
-        if calls.isEmpty { for answer in answers.values { consider(answer.deadline) } }
+        consider(commitRetryAt)
+        consider(deadLetterRetryAt)
+        if hasDelays { for partition in partitions.values { consider(partition.wakeAt) } }
+        if calls.isEmpty {
+            for answer in answers.values where answer.deadline < .distantFuture { consider(answer.deadline) }
+        }
         if !polls.isEmpty {
             consider(openRetryAt)
             consider(loadRetryAt)
@@ -193,7 +225,9 @@ struct ConsumerState: Sendable {
     }
 
     private mutating func settleIdle(_ now: MonotonicInstant) {
-        guard case .joined = session, polls.isEmpty, answers.isEmpty, calls.isEmpty, commit == nil else {
+        guard case .joined = session, polls.isEmpty, answers.isEmpty, calls.isEmpty, commit == nil,
+            commitRetryAt == nil, round == nil, !hasDelays, deadCount == 0
+        else {
             idleSince = nil
             return
         }
@@ -219,6 +253,10 @@ struct ConsumerState: Sendable {
         loading = []
         answers = [:]
         answerOfClient = [:]
+        hasDelays = false
+        commitRetryAt = nil
+        deadLetterRetryAt = nil
+        deadLetterError = nil
     }
 
     /// Answers everything that waits. A commit under way is still waited for, then `ended` is said.
@@ -285,36 +323,5 @@ struct ConsumerState: Sendable {
     private mutating func sortOrder() {
         order = partitions.keys.sorted()
         turn = order.isEmpty ? 0 : turn % order.count
-    }
-
-    // MARK: Leases
-
-    /// Deadlines rest while acknowledgements wait for the commit before theirs: they came in time. All of them are
-    /// taken up when it is done, so this is put off by one commit at most.
-    private mutating func expireAnswers(_ now: MonotonicInstant) {
-        guard calls.isEmpty else { return }
-        for answer in answers.values where answer.deadline <= now {
-            var expired = 0
-            for partition in answer.partitions.keys {
-                let before = partitions[partition]?.leaseCount ?? 0
-                partitions[partition]?.giveBack(answer.serial)
-                expired += before - (partitions[partition]?.leaseCount ?? 0)
-            }
-            forget(answer)
-            effects.append(.note(.expired(records: expired)))
-        }
-    }
-
-    mutating func forget(_ answer: OpenAnswer) {
-        answers[answer.serial] = nil
-        if let client = answer.client { answerOfClient[client] = nil }
-    }
-
-    /// Late acknowledgements of this partition's deliveries lose.
-    mutating func voidLeases(_ partition: TopicPartition) {
-        for var answer in answers.values where answer.partitions.removeValue(forKey: partition) != nil {
-            answer.isWhole = false
-            if answer.partitions.isEmpty { forget(answer) } else { answers[answer.serial] = answer }
-        }
     }
 }

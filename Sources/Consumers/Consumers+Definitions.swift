@@ -10,15 +10,21 @@ extension Consumers {
     /// partition before the completion; partitions that the store has an offset for already (a Kafka group of that
     /// name) keep it. Changing nothing is an update.
     ///
-    /// - Parameter replacing: other topics or another mode are taken over: topics that stay keep their committed
+    /// - Parameter replacing: other topics, another mode or another dead-letter topic are taken over: topics that stay keep their committed
     ///   offsets, new ones begin at `from`, the others' offsets are deleted, and every lease is void.
     ///
     /// Fails with `conflict`, `invalid`, `unknownTopic`, `unreadable`, `unavailable`, `limitReached`, `stopping`.
     public func define(
-        _ name: ConsumerName, _ definition: ConsumerDefinition, replacing: Bool = false,
+        _ name: ConsumerName, _ requested: ConsumerDefinition, replacing: Bool = false,
         completion: @escaping DefineCompletion
     ) {
-        do throws(ConsumerError) { try definition.check(context.settings) } catch { return completion(.failure(error)) }
+        let definition = requested.completed(for: name)
+        do throws(ConsumerError) {
+            try definition.check(context.settings)
+            try checkDeadLetterTopic(definition)
+        } catch {
+            return completion(.failure(error))
+        }
         administer(name, refused: { completion(.failure($0)) }) { [self] done in
             let finish: DefineCompletion = { result in
                 done()
@@ -29,6 +35,18 @@ extension Consumers {
             } catch {
                 finish(.failure(error))
             }
+        }
+    }
+
+    /// It exists, or its first record creates it.
+    private func checkDeadLetterTopic(_ definition: ConsumerDefinition) throws(ConsumerError) {
+        guard definition.maxDeliveries != nil, let topic = definition.deadLetterTopic else { return }
+        switch context.topics.knowledge(of: topic) {
+        case .known, .creatable: break
+        case .missing: throw .unknownTopic(topic)
+        case .unverified:
+            throw .unavailable(
+                BrokerError(.retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now"))
         }
     }
 
@@ -47,12 +65,12 @@ extension Consumers {
         case .unreadable where !replacing: throw .unreadable(name)
         case .unreadable: create(name, definition, keeping: Set(definition.topics), outcome: .updated, finish)
         case .running(let old, let runner):
-            if old.isCompatible(with: definition) {
+            if old.completed(for: name).isCompatible(with: definition) {
                 update(name, definition, runner, finish)
             } else if replacing {
                 replace(name, old, runner, definition, finish)
             } else {
-                throw .conflict(name, reason: "it is defined with other topics or another mode")
+                throw .conflict(name, reason: "it is defined with other topics, mode or dead-letter topic")
             }
         }
     }
@@ -214,6 +232,8 @@ extension Consumers {
         var effective = definition
         effective.ackDeadlineMs = definition.ackDeadlineMs ?? context.settings.ackDeadlineDefault.wholeMilliseconds
         effective.maxInFlight = definition.maxInFlight ?? context.settings.maxInFlightDefault
+        effective.deadLetterTopic =
+            definition.maxDeliveries == nil ? nil : definition.completed(for: name).deadLetterTopic
         let partitions = watermarks.keys.sorted().map { place -> PartitionProgress in
             let (low, high) = watermarks[place] ?? (0, 0)
             let known = snapshot.partitions[place]
@@ -226,7 +246,9 @@ extension Consumers {
         return ConsumerDescription(
             name: name, definition: effective, partitions: partitions,
             leases: partitions.reduce(0) { $0 + $1.leases }, pollsWaiting: snapshot.pollsWaiting,
-            oldestUnacknowledgedMs: partitions.compactMap(\.oldestUnacknowledgedMs).min())
+            oldestUnacknowledgedMs: partitions.compactMap(\.oldestUnacknowledgedMs).min(),
+            deadLettersWaiting: snapshot.deadLettersWaiting,
+            deadLetterError: snapshot.deadLetterError.map { "\($0.code): \($0.detail)" })
     }
 
     // MARK: One at a time

@@ -44,16 +44,18 @@ public final class Consumers: Sendable {
 
     /// - Parameters:
     ///   - epoch: greater than in every earlier process over this store; delivery ids derive from it.
+    ///   - submitter: takes what goes to dead-letter topics.
     ///   - timers: its actions call completions.
     /// - Throws: when the definitions cannot be read. One that this version does not understand is kept and refused
     ///   by name (`ConsumerError.unreadable`); the others are served.
     public init(
-        source: any RecordSource, offsets: any OffsetStore, topics: any TopicAdmin, clock: any TimeSource,
-        timers: any Timers, epoch: UInt32, settings: ConsumersSettings = ConsumersSettings()
+        source: any RecordSource, offsets: any OffsetStore, topics: any TopicAdmin, submitter: any RecordSubmitter,
+        clock: any TimeSource, timers: any Timers, epoch: UInt32, settings: ConsumersSettings = ConsumersSettings()
     ) throws(BrokerError) {
         settings.check()
         context = ConsumerContext(
-            source: source, offsets: offsets, topics: topics, clock: clock, timers: timers, epoch: epoch,
+            source: source, offsets: offsets, topics: topics, submitter: submitter, clock: clock, timers: timers,
+            epoch: epoch,
             settings: settings, slots: FetchSlots(limit: settings.pollsFetchingMax))
         for stored in try offsets.definitions() {
             let entry: Table.Entry
@@ -146,7 +148,9 @@ public final class Consumers: Sendable {
         }
     }
 
-    // MARK: Acknowledging
+    // MARK: Leases
+
+    public typealias LeaseCompletion = @Sendable (Result<LeaseResult, ConsumerError>) -> Void
 
     /// Commits what the client is done with; completes after the store's sync.
     ///
@@ -155,12 +159,62 @@ public final class Consumers: Sendable {
     /// `unknownConsumer`, `unreadable`, `limitReached`, `stopping`. Repeating an acknowledgement that was committed
     /// succeeds while its answer is open or among the last `finishedAnswersMax`.
     public func acknowledge(
-        _ name: ConsumerName, _ acknowledgement: Acknowledgement,
-        completion: @escaping @Sendable (Result<AcknowledgementResult, ConsumerError>) -> Void
+        _ name: ConsumerName, _ selector: LeaseSelector, completion: @escaping LeaseCompletion
+    ) {
+        perform(.acknowledge, name, selector, completion)
+    }
+
+    /// Gives records back: each is handed out again, to any client, once `delay` is over. In mode `ordered` what the
+    /// same answer leased behind them in their partition comes back too, without counting as delivered, and the delay
+    /// holds the partition. The hand-out counts against `max_deliveries`; delays end with the process.
+    ///
+    /// - Parameters:
+    ///   - delay: from 0 to `ConsumersSettings.nackDelayMax`; nil: `nackDelayDefault`.
+    ///   - reason: for the dead-letter record, at most `ConsumersSettings.reasonBytesMax` bytes.
+    ///
+    /// Fails as `acknowledge` does. Given back is given back: `unavailable` does not occur.
+    public func giveBack(
+        _ name: ConsumerName, _ selector: LeaseSelector, delay: Duration? = nil, reason: String? = nil,
+        completion: @escaping LeaseCompletion
+    ) {
+        let settings = context.settings
+        let delay = delay ?? settings.nackDelayDefault
+        guard delay >= .zero, delay <= settings.nackDelayMax else {
+            return completion(
+                .failure(
+                    .invalid(field: "delay_ms", reason: "between 0 and \(settings.nackDelayMax.wholeMilliseconds)")))
+        }
+        if let reason, reason.utf8.count > settings.reasonBytesMax {
+            return completion(
+                .failure(.invalid(field: "reason", reason: "at most \(settings.reasonBytesMax) bytes")))
+        }
+        perform(.giveBack(delay: delay, reason: reason), name, selector, completion)
+    }
+
+    /// Gives leases a new deadline, `deadline` from when the call is taken up (at once, or after the commit that is
+    /// under way); it may be an earlier one. In mode `ordered` all leases of the same answer in the partition get it.
+    /// It does not outlive the process.
+    ///
+    /// - Parameter deadline: between `ConsumersSettings.ackDeadlineMin` and `ackDeadlineMax`.
+    ///
+    /// Fails as `acknowledge` does, but for `unavailable`.
+    public func extend(
+        _ name: ConsumerName, _ selector: LeaseSelector, deadline: Duration, completion: @escaping LeaseCompletion
+    ) {
+        let (least, most) = (context.settings.ackDeadlineMin, context.settings.ackDeadlineMax)
+        guard deadline >= least, deadline <= most else {
+            let range = "between \(least.wholeMilliseconds) and \(most.wholeMilliseconds)"
+            return completion(.failure(.invalid(field: "deadline_ms", reason: range)))
+        }
+        perform(.extend(by: deadline), name, selector, completion)
+    }
+
+    private func perform(
+        _ action: LeaseAction, _ name: ConsumerName, _ selector: LeaseSelector, _ completion: @escaping LeaseCompletion
     ) {
         do throws(ConsumerError) {
             let (_, runner) = try runner(name)
-            try runner.acknowledge(try ParsedAcknowledgement(acknowledgement, context.settings), completion)
+            try runner.perform(action, on: try ParsedSelector(selector, context.settings), completion)
         } catch {
             completion(.failure(error))
         }

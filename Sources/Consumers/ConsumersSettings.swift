@@ -3,9 +3,19 @@ public struct ConsumersSettings: Sendable {
     /// For definitions that name none.
     public var ackDeadlineDefault: Duration = .seconds(30)
     public var ackDeadlineMin: Duration = .seconds(1)
-    /// As SQS's visibility time-out: long work extends its deadline instead.
+    /// Of a deadline and of each extension of one, from now; as SQS's visibility time-out.
     public var ackDeadlineMax: Duration = .seconds(12 * 3600)
-    /// For definitions that name none. Bounds what is remembered of records, about 48 bytes each.
+    /// For nacks that name no delay.
+    public var nackDelayDefault: Duration = .zero
+    public var nackDelayMax: Duration = .seconds(12 * 3600)
+    /// Of a nack's reason, UTF-8.
+    public var reasonBytesMax = 1_024
+    /// What one dead-letter round fetches and submits: records, and bytes (one record may be larger).
+    public var deadLettersPerRoundMax = 100
+    public var deadLetterBytesPerRoundMax = 1 << 20
+    /// Longest pause between tries of the dead-letter topic; the first is `retryInitial`.
+    public var deadLetterRetryMax: Duration = .seconds(30)
+    /// For definitions that name none. Bounds what is remembered of records, about 56 bytes each.
     public var maxInFlightDefault = 1_000
     public var maxInFlightMax = 100_000
     public var consumersMax = 10_000
@@ -43,6 +53,9 @@ public struct ConsumersSettings: Sendable {
     func check() {
         precondition(ackDeadlineMin > .zero && ackDeadlineMin <= ackDeadlineDefault)
         precondition(ackDeadlineDefault <= ackDeadlineMax)
+        precondition(nackDelayDefault >= .zero && nackDelayDefault <= nackDelayMax && reasonBytesMax >= 0)
+        precondition(deadLettersPerRoundMax > 0 && deadLetterBytesPerRoundMax > 0)
+        precondition(deadLetterRetryMax >= retryInitial)
         precondition(maxInFlightDefault > 0 && maxInFlightDefault <= maxInFlightMax && maxInFlightMax <= Int(Int32.max))
         precondition(consumersMax > 0 && topicsPerConsumerMax > 0 && topicsPerConsumerMax <= Int(UInt16.max))
         precondition(pollsWaitingPerConsumerMax > 0 && pollsWaitingPerConsumerMax <= pollsWaitingMax)

@@ -5,25 +5,42 @@ import Records
 /// A fetched record that is not acknowledged.
 struct Entry: Sendable {
     enum Status: Sendable {
-        /// Past its deadline: next in line.
+        /// Given back or past its deadline: in line again, from `until` on.
         case returned
-        /// Handed out by the answer `answer`.
+        /// Leased by the answer `answer`, up to `until`.
         case open
-        /// Handed out, and in the commit that is under way.
+        /// Leased, and in the commit that is under way.
         case committing
+        /// Its deliveries are used up: nobody gets it; it goes to the dead-letter topic, not before `until`.
+        case dead
     }
 
     let offset: Int64
     let timestampMs: Int64
-    /// Hand-outs so far.
+    /// Hand-outs so far that count.
     var attempts: UInt32
-    var status: Status
+    fileprivate(set) var status: Status
     /// Serial of the last answer that handed it out.
-    var answer: UInt64
+    fileprivate(set) var answer: UInt64
+    fileprivate(set) var until: MonotonicInstant
 }
 
-/// One assigned partition. Every offset below `position` that is not in `entries` is acknowledged or was never a
-/// record, so what is acknowledged needs no memory: the committed offset is the first entry's, or `position`.
+/// How leases end without an acknowledgement.
+struct GivingBack: Sendable {
+    /// Only leases that end at or before it; nil: all.
+    var expiredBy: MonotonicInstant?
+    /// Not handed out before; nil: at once.
+    var until: MonotonicInstant?
+    /// With so many hand-outs a record is dead.
+    var deliveriesMax: UInt32
+    /// false: the hand-out is not held against the record.
+    var isCounted = true
+    /// For the dead-letter record.
+    var reason: String?
+}
+
+/// One assigned partition. Every offset below `position` that is not in `entries` is acknowledged, dead-lettered or was
+/// never a record, so what is done needs no memory: the committed offset is the first entry's, or `position`.
 struct PartitionState: Sendable {
     /// Another one after each revocation and seek: what was fetched under an older one is void.
     let version: UInt64
@@ -33,13 +50,19 @@ struct PartitionState: Sendable {
     private(set) var position: Int64
     /// In offset order; bounded by the consumer's `max_in_flight`.
     private(set) var entries: [Entry] = []
+    /// Entries that are `open` or `committing`.
+    private(set) var leased = 0
+    /// Entries that are `dead`.
+    private(set) var dead = 0
+    /// At or before the first `until` still to come of an entry that is `returned` or `dead`; nil: none waits.
+    private(set) var wakeAt: MonotonicInstant?
+    /// What clients said of entries that are `dead`, at most `reasonsMax`.
+    private(set) var reasons: [Int64: String] = [:]
     /// Acknowledged at or after `position`, as read from the commit's metadata.
     private(set) var beyond: [Range<Int64>]
     /// Hand-outs before this process, of records at or after `position`.
     private(set) var attemptsBefore: [AttemptRun]
-    /// The answer whose records are open here; ordered mode allows one.
-    private(set) var holder: UInt64?
-    /// The poll that is fetching here.
+    /// The poll, or the dead-letter round, that is fetching here.
     var claim: PollID?
     /// There may be records at `position`.
     var ready = true
@@ -52,6 +75,15 @@ struct PartitionState: Sendable {
     var backoff: Backoff
     /// The whole partition is acknowledged, and its end lies beyond the committed offset (transaction markers).
     var wantsEndCommitted = false
+    /// The store is to learn what changed without an acknowledgement: attempts, and dead letters that are synced.
+    var wantsCommit = false
+    /// Nothing new is handed out: the commit's metadata could not tell of it.
+    var isWindowFull = false
+
+    /// Reasons beyond are dropped.
+    private static let reasonsMax = 1_024
+    /// Up to so many offsets that others hold are read over in one fetch, rather than fetching again behind them.
+    private static let foreignOffsetsMax: Int64 = 16
 
     init(version: UInt64, committed: Int64, metadata: CommitMetadata, backoff: Backoff) {
         self.version = version
@@ -64,10 +96,69 @@ struct PartitionState: Sendable {
         passBeyond()
     }
 
-    func hasOpen(_ answer: UInt64) -> Bool { entries.contains { $0.answer == answer && $0.status == .open } }
-    func hasLeased(_ answer: UInt64) -> Bool { entries.contains { $0.answer == answer && $0.status != .returned } }
+    func hasOpen(_ answer: UInt64) -> Bool {
+        leased > 0 && entries.contains { $0.answer == answer && $0.status == .open }
+    }
+
+    /// Whether the answer has leases here, and when the first of them ends; those in a commit do not end.
+    func leases(of answer: UInt64) -> (any: Bool, firstEnd: MonotonicInstant?) {
+        guard leased > 0 else { return (false, nil) }
+        var (any, firstEnd): (Bool, MonotonicInstant?) = (false, nil)
+        for entry in entries where entry.answer == answer {
+            switch entry.status {
+            case .open:
+                any = true
+                firstEnd = min(firstEnd ?? entry.until, entry.until)
+            case .committing: any = true
+            case .returned, .dead: break
+            }
+        }
+        return (any, firstEnd)
+    }
+
     func isDue(_ now: MonotonicInstant) -> Bool { retryAt.map { $0 <= now } ?? true }
-    var leaseCount: Int { entries.reduce(0) { $0 + ($1.status == .returned ? 0 : 1) } }
+
+    /// Something is in line again.
+    func hasReturned(_ now: MonotonicInstant) -> Bool {
+        guard entries.count > leased + dead else { return false }
+        return wakeAt == nil || entries.contains { $0.status == .returned && $0.until <= now }
+    }
+
+    func hasEntries(from offset: Int64) -> Bool { entries.last.map { $0.offset >= offset } ?? false }
+
+    /// Offsets to fetch for what is in line again, from `cursor` on; nil when nothing is. In order, nothing behind an
+    /// entry that is not in line.
+    func nextInLine(from cursor: Int64, now: MonotonicInstant, wanted: Int, inOrder: Bool) -> Range<Int64>? {
+        guard entries.count > leased + dead else { return nil }
+        var (range, found): (Range<Int64>?, Int) = (nil, 0)
+        for entry in entries[lowerBound(cursor)...] {
+            if let range, !inOrder, entry.offset - range.upperBound > Self.foreignOffsetsMax { break }
+            if entry.status == .returned, entry.until <= now {
+                range = (range?.lowerBound ?? entry.offset)..<entry.offset + 1
+                found += 1
+                if found == wanted { break }
+            } else if inOrder {
+                break
+            }
+        }
+        return range
+    }
+
+    /// Offsets of dead entries that follow one another and may be tried now, at most `wanted`.
+    func nextDead(now: MonotonicInstant, wanted: Int) -> Range<Int64>? {
+        guard dead > 0 else { return nil }
+        var (range, found): (Range<Int64>?, Int) = (nil, 0)
+        for entry in entries {
+            if entry.status == .dead, entry.until <= now {
+                range = (range?.lowerBound ?? entry.offset)..<entry.offset + 1
+                found += 1
+                if found == wanted { break }
+            } else if range != nil {
+                break
+            }
+        }
+        return range
+    }
 
     /// What a commit may say once the entries in the commit under way are acknowledged.
     var commitValue: CommittedOffset {
@@ -126,6 +217,11 @@ struct PartitionState: Sendable {
         return offset - base < CommitMetadata.windowOffsetsMax
     }
 
+    /// Hand-outs before this process, of a record that was not fetched since.
+    func attempts(before offset: Int64) -> UInt32 {
+        attemptsBefore.first { $0.offsets.contains(offset) }?.attempts ?? 0
+    }
+
     func isAcknowledgedBeyond(_ offset: Int64) -> Bool { beyond.contains { $0.contains(offset) } }
 
     // MARK: Fetching
@@ -153,7 +249,7 @@ struct PartitionState: Sendable {
 
     /// Records below `low` are gone, found out by a fetch at `offset`: told once, in the next answer.
     mutating func raiseLowWatermark(to low: Int64, from offset: Int64) {
-        entries.removeAll { $0.offset >= offset && $0.offset < low && $0.status != .committing }
+        remove { $0.offset >= offset && $0.offset < low && $0.status != .committing }
         skipped = min(skipped?.lowerBound ?? offset, offset)..<low
         advance(to: low)
     }
@@ -164,36 +260,126 @@ struct PartitionState: Sendable {
         in range: Range<Int64>, found: ArraySlice<StoredRecord>, where concerned: (Entry) -> Bool
     ) {
         let offsets = Set(found.map(\.offset))
-        entries.removeAll { range.contains($0.offset) && concerned($0) && !offsets.contains($0.offset) }
+        remove { range.contains($0.offset) && concerned($0) && !offsets.contains($0.offset) }
+    }
+
+    /// A new record whose deliveries were used up before this process. - Precondition: nothing gathered before it waits
+    /// to be leased.
+    mutating func addDead(_ record: StoredRecord) {
+        let attempts = attempts(before: record.offset)
+        add(record, attempts: attempts, status: .dead, answer: 0, until: MonotonicInstant(nanoseconds: 0))
+        dead += 1
+        advance(to: record.offset + 1)
+    }
+
+    private mutating func add(
+        _ record: StoredRecord, attempts: UInt32, status: Entry.Status, answer: UInt64, until: MonotonicInstant
+    ) {
+        precondition(record.offset >= position && record.offset > entries.last?.offset ?? -1)
+        entries.append(
+            Entry(
+                offset: record.offset, timestampMs: record.record.timestampMs, attempts: attempts, status: status,
+                answer: answer, until: until))
+    }
+
+    // MARK: Entries
+
+    private mutating func change(_ index: Int, to status: Entry.Status, until: MonotonicInstant) {
+        count(entries[index], -1)
+        entries[index].status = status
+        entries[index].until = until
+        count(entries[index], 1)
+    }
+
+    private mutating func count(_ entry: Entry, _ change: Int) {
+        switch entry.status {
+        case .open, .committing: leased += change
+        case .dead:
+            dead += change
+            if change < 0 { reasons[entry.offset] = nil }
+        case .returned: break
+        }
+    }
+
+    private mutating func remove(_ isGone: (Entry) -> Bool) {
+        var kept = 0
+        for index in entries.indices {
+            if isGone(entries[index]) {
+                count(entries[index], -1)
+            } else {
+                if kept < index { entries[kept] = entries[index] }
+                kept += 1
+            }
+        }
+        entries.removeLast(entries.count - kept)
+    }
+
+    private mutating func wake(at instant: MonotonicInstant) { wakeAt = min(wakeAt ?? instant, instant) }
+
+    /// What waited up to `now` is in line.
+    mutating func refreshWake(_ now: MonotonicInstant) {
+        guard let wakeAt, wakeAt <= now else { return }
+        self.wakeAt = nil
+        for entry in entries where entry.until > now && (entry.status == .returned || entry.status == .dead) {
+            wake(at: entry.until)
+        }
     }
 
     // MARK: Leases
 
-    /// - Returns: hand-outs of the record, this one included.
-    mutating func lease(_ record: StoredRecord, answer: UInt64) -> UInt32 {
-        holder = answer
+    /// - Returns: hand-outs of the record, this one included; nil when it is not in line any more.
+    mutating func lease(_ record: StoredRecord, answer: UInt64, until: MonotonicInstant) -> UInt32? {
         if let index = index(of: record.offset) {
-            entries[index].attempts += 1
-            entries[index].status = .open
+            guard entries[index].status == .returned else { return nil }
+            if entries[index].attempts < .max { entries[index].attempts += 1 }
             entries[index].answer = answer
+            change(index, to: .open, until: until)
             return entries[index].attempts
         }
-        precondition(record.offset >= position && record.offset > entries.last?.offset ?? -1)
-        let before = attemptsBefore.first { $0.offsets.contains(record.offset) }?.attempts ?? 0
+        let before = attempts(before: record.offset)
         let attempts = before == .max ? before : before + 1
-        entries.append(
-            Entry(
-                offset: record.offset, timestampMs: record.record.timestampMs, attempts: attempts, status: .open,
-                answer: answer))
+        add(record, attempts: attempts, status: .open, answer: answer, until: until)
+        leased += 1
         return attempts
     }
 
-    /// The answer's open entries are next in line again.
-    mutating func giveBack(_ answer: UInt64) {
-        for index in entries.indices where entries[index].status == .open && entries[index].answer == answer {
-            entries[index].status = .returned
+    /// Ends open leases of the answer in this range. - Returns: their offsets.
+    mutating func giveBack(_ answer: UInt64, _ offsets: ClosedRange<Int64>, _ how: GivingBack) -> [Int64] {
+        var given: [Int64] = []
+        guard leased > 0 else { return given }
+        var index = lowerBound(offsets.lowerBound)
+        while index < entries.count, entries[index].offset <= offsets.upperBound {
+            defer { index += 1 }
+            let entry = entries[index]
+            guard entry.answer == answer, entry.status == .open, how.expiredBy.map({ entry.until <= $0 }) ?? true
+            else { continue }
+            given.append(entry.offset)
+            if !how.isCounted, entry.attempts > 0 { entries[index].attempts -= 1 }
+            if entries[index].attempts >= how.deliveriesMax {
+                change(index, to: .dead, until: MonotonicInstant(nanoseconds: 0))
+                if reasons.count < Self.reasonsMax { reasons[entry.offset] = how.reason }
+            } else {
+                change(index, to: .returned, until: how.until ?? MonotonicInstant(nanoseconds: 0))
+                if let until = how.until { wake(at: until) }
+            }
         }
-        releaseHolder()
+        return given
+    }
+
+    /// The first offset in this range that the answer has open.
+    func firstOpen(_ answer: UInt64, _ offsets: ClosedRange<Int64>) -> Int64? {
+        entries[lowerBound(offsets.lowerBound)...].first {
+            $0.offset > offsets.upperBound || $0.answer == answer && $0.status == .open
+        }.flatMap { $0.offset > offsets.upperBound ? nil : $0.offset }
+    }
+
+    /// Gives the answer's open leases in this range a new end.
+    mutating func extend(_ answer: UInt64, _ offsets: ClosedRange<Int64>, until: MonotonicInstant) {
+        var index = lowerBound(offsets.lowerBound)
+        while index < entries.count, entries[index].offset <= offsets.upperBound {
+            if entries[index].answer == answer, entries[index].status == .open { entries[index].until = until }
+            index += 1
+        }
     }
 
     /// The answer's open entries in this range go with the next commit. - Returns: how many.
@@ -212,20 +398,39 @@ struct PartitionState: Sendable {
 
     mutating func endCommitting(committed value: Int64) {
         committed = value
-        entries.removeAll { $0.status == .committing }
-        releaseHolder()
+        remove { $0.status == .committing }
     }
 
-    /// As before the commit; what expired meanwhile is next in line.
-    mutating func undoCommitting(isOpen: (UInt64) -> Bool) {
-        for index in entries.indices where entries[index].status == .committing {
-            entries[index].status = isOpen(entries[index].answer) ? .open : .returned
+    /// As before the commit; deadlines that passed meanwhile are found by the next look at them.
+    mutating func undoCommitting() {
+        for index in entries.indices where entries[index].status == .committing { entries[index].status = .open }
+    }
+
+    // MARK: Dead letters
+
+    /// These are synced in the dead-letter topic: acknowledged, but for the commit that says so.
+    mutating func bury(_ offsets: Set<Int64>) {
+        remove { $0.status == .dead && offsets.contains($0.offset) }
+        wantsCommit = true
+    }
+
+    /// These are tried again from `until` on.
+    mutating func postpone(_ offsets: Set<Int64>, until: MonotonicInstant) {
+        for index in entries.indices where entries[index].status == .dead && offsets.contains(entries[index].offset) {
+            entries[index].until = until
+            wake(at: until)
         }
-        releaseHolder()
     }
 
-    /// The partition is free again once nothing of the answer is left in it.
-    mutating func releaseHolder() {
-        if !entries.contains(where: { $0.status != .returned }) { holder = nil }
+    /// After another `max_deliveries`. What is on its way to the dead-letter topic (`except`) stays.
+    mutating func reconsider(deliveriesMax: UInt32, except: Range<Int64>?) {
+        for index in entries.indices where !(except?.contains(entries[index].offset) ?? false) {
+            let isUsedUp = entries[index].attempts >= deliveriesMax
+            switch entries[index].status {
+            case .returned where isUsedUp: change(index, to: .dead, until: MonotonicInstant(nanoseconds: 0))
+            case .dead where !isUsedUp: change(index, to: .returned, until: MonotonicInstant(nanoseconds: 0))
+            case .returned, .dead, .open, .committing: break
+            }
+        }
     }
 }

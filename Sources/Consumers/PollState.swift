@@ -88,11 +88,21 @@ struct PollState: Sendable {
 struct OpenAnswer: Sendable {
     let serial: UInt64
     let client: String?
-    let deadline: MonotonicInstant
-    let deadlineWallMs: Int64
-    /// First and last offset handed out, for each partition whose lease is not void.
-    var partitions: [TopicPartition: ClosedRange<Int64>]
+    /// Deadline as handed out, on both clocks: the wall clock may have jumped since.
+    let firstDeadline: MonotonicInstant
+    let firstDeadlineWallMs: Int64
+    /// No lease of it ends before.
+    var deadline: MonotonicInstant
+    /// Offsets handed out and not given back, for each partition whose lease is not void.
+    var partitions: [TopicPartition: OffsetRuns]
     let skipped: [SkippedRange]
-    /// No lease of it became void.
+    /// No lease of it became void or ran out.
     var isWhole = true
+    /// Its client gave none back.
+    var isComplete = true
+
+    func wallMs(of end: MonotonicInstant) -> Int64 {
+        let (wall, overflow) = firstDeadlineWallMs.addingReportingOverflow((end - firstDeadline).wholeMilliseconds)
+        return overflow ? firstDeadlineWallMs : wall
+    }
 }

@@ -91,8 +91,11 @@ public final class Gateway: Sendable {
             spool.remember(
                 try broker.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
             consumers = try Consumers(
-                source: broker, offsets: broker, topics: broker, clock: clock, timers: timers, epoch: spool.epoch,
-                settings: settings.consumers)
+                source: broker, offsets: broker, topics: broker,
+                submitter: SpoolSubmitter(
+                    spool, patience: settings.syncInterval + settings.spool.journal.syncTimeout, clock: clock,
+                    timers: timers),
+                clock: clock, timers: timers, epoch: spool.epoch, settings: settings.consumers)
         } catch {
             throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
         }

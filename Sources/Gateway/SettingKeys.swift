@@ -127,6 +127,8 @@ extension Settings {
 
         duration("consumers.ack_deadline", \.consumers.ackDeadlineDefault, "For consumers that name none."),
         count("consumers.max_in_flight", \.consumers.maxInFlightDefault, 1...100_000, "For consumers that name none."),
+        duration("consumers.nack_delay", \.consumers.nackDelayDefault, "For nacks that name none."),
+        duration("consumers.nack_delay_max", \.consumers.nackDelayMax, "Longest delay a nack may ask for."),
         count("consumers.polls_waiting_max", \.consumers.pollsWaitingMax, 1...1_000_000, "Polls waiting at one time."),
         duration("consumers.idle_close", \.consumers.idleClose, "When an unused consumer leaves its group."),
 

@@ -106,6 +106,9 @@ public struct Settings: Sendable {
             throw .outOfRange(
                 key: "consumers.ack_deadline", expected: "from \(showDuration(least)) to \(showDuration(most))")
         }
+        if consumers.nackDelayDefault < .zero || consumers.nackDelayDefault > consumers.nackDelayMax {
+            throw .outOfRange(key: "consumers.nack_delay", expected: "at most consumers.nack_delay_max")
+        }
         if consumers.idleClose <= .zero {
             throw .outOfRange(key: "consumers.idle_close", expected: "more than 0ms")
         }
@@ -116,8 +119,9 @@ public struct Settings: Sendable {
         var settings = self
         settings.http.bodyBytesMax = limits.requestBytesMax
         settings.http.discardBytesMax = max(http.discardBytesMax, 2 * limits.requestBytesMax)
-        // The broker's own limit must not be the lower one by accident.
-        settings.broker.recordBytesMax = max(broker.recordBytesMax, limits.recordBytesMax)
+        // The broker's own limit must not be the lower one by accident, nor refuse the dead letter of what it took.
+        settings.broker.recordBytesMax = max(
+            broker.recordBytesMax, limits.recordBytesMax + DeadLetterRecord.headersBytesMax)
         settings.consumers.pollWaitMax = limits.waitMax
         settings.consumers.pollsWaitingPerConsumerMax = min(
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)

@@ -120,8 +120,8 @@ final class Connection: @unchecked Sendable {
         return prepared.queue(on: handle)
     }
 
-    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also to
-    ///   a client that accepts neither form: what the answer reports has been done.
+    /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also
+    ///   to a client that accepts neither form: what the answer reports has been done.
     private func compress(_ response: inout HTTPResponse) -> GzipBody? {
         guard core.settings.gzip, !response.body.isEmpty, !response.hasHeader("Content-Encoding") else { return nil }
         let isWorthIt =

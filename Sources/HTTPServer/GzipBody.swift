@@ -3,8 +3,8 @@ import CZlib
 /// A response's body that is compressed (RFC 1952) slice by slice while libmicrohttpd sends it: no thread is held long,
 /// and there is never a second copy of the body. For one event loop.
 final class GzipBody {
-    /// zlib's quickest. Measured on a poll's answer in JSON (random words): 38 % of the bytes at 64 MB/s, so a slice takes
-    /// a millisecond; level 6 leaves 35 % at half the speed.
+    /// zlib's quickest. Measured on a poll's answer in JSON (random words): 38 % of the bytes at 64 MB/s, so a slice
+    /// takes a millisecond; level 6 leaves 35 % at half the speed.
     private static let level: Int32 = 1
     /// Powers of two of the window's bytes and of the hash table's; zlib's own defaults (15, 8) take
     /// twice the memory and leave 34 %.

@@ -226,6 +226,9 @@ public final class Spool: Sendable {
     /// Whether this spool ever ran under the epoch.
     public func isKnown(epoch: UInt32) -> Bool { journal.isKnown(epoch: epoch) }
 
+    /// Everything below it is synced.
+    public var durable: LSN { state.withLock { $0.durable } }
+
     // MARK: - Lanes
 
     /// The last LSN of the lane that this spool knows to be at the broker.

@@ -14,6 +14,9 @@ public struct SpoolSettings: Hashable, Sendable {
 
     public static let lanesMax = 64
 
+    /// A record is answered after its sync, not before.
+    public var syncsFirst: Bool { journal.sync == .always }
+
     /// The quota must leave room for the active segment and the one before it, or a spool could never empty itself.
     public var bytesMaxLeast: Int64 { 4 * Int64(journal.segmentBytes) }
 }

@@ -42,14 +42,19 @@ import Testing
             (#"{"topics":["orders","orders"]}"#, 400, "invalid_field", "topics"),
             (#"{"topics":["orders"],"bogus":1}"#, 400, "unknown_field", "bogus"),
             (#"{"topics":["orders"],"mode":"round"}"#, 400, "invalid_parameter", "mode"),
-            (#"{"topics":["orders"],"mode":"shared"}"#, 400, "invalid_field", "mode"),
             (#"{"topics":["orders"],"from":"yesterday"}"#, 400, "invalid_parameter", "from"),
             (#"{"topics":["orders"],"from":7}"#, 400, "invalid_parameter", "from"),
             (#"{"topics":["orders"],"ack_deadline_ms":999}"#, 400, "invalid_field", "ack_deadline_ms"),
             (#"{"topics":["orders"],"ack_deadline_ms":1.5}"#, 400, "invalid_parameter", "ack_deadline_ms"),
             (#"{"topics":["orders"],"max_in_flight":0}"#, 400, "invalid_parameter", "max_in_flight"),
             (#"{"topics":["orders"],"max_in_flight":100001}"#, 400, "invalid_field", "max_in_flight"),
-            (#"{"topics":["orders"],"max_deliveries":3}"#, 400, "invalid_field", "max_deliveries"),
+            (#"{"topics":["orders"],"max_deliveries":0}"#, 400, "invalid_parameter", "max_deliveries"),
+            (#"{"topics":["orders"],"max_deliveries":1.5}"#, 400, "invalid_parameter", "max_deliveries"),
+            (#"{"topics":["orders"],"dead_letter_topic":"a b"}"#, 400, "invalid_topic", "dead_letter_topic"),
+            (
+                #"{"topics":["orders"],"max_deliveries":3,"dead_letter_topic":"orders"}"#, 400, "invalid_field",
+                "dead_letter_topic"
+            ),
         ]
         for (body, status, code, word) in cases {
             let answer = try client.putJSON("/v1/consumers/c", body)

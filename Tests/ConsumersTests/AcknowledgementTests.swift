@@ -20,7 +20,7 @@ import Testing
 
     struct Form: Sendable {
         let name: String
-        let make: @Sendable (PollAnswer) -> Acknowledgement
+        let make: @Sendable (PollAnswer) -> LeaseSelector
         let committed: Int64
         let redelivered: [Int64]
     }
@@ -114,14 +114,14 @@ import Testing
     }
 
     @Test(arguments: [
-        Acknowledgement.answer(""), .answer("x"), .answer("1.1.1"), .answer("1.+1"), .answer("01.1"),
+        LeaseSelector.answer(""), .answer("x"), .answer("1.1.1"), .answer("1.+1"), .answer("01.1"),
         .answer("1.zzzzzzzzzzzzzzzzzzz"), .deliveries([]), .deliveries(["1.1"]), .deliveries(["1.1.0.0.-1.1"]),
         .deliveries(["1.1.0.0.0.1", ""]), .through(["…"]), .through([String(repeating: "9", count: 5_000)]),
         .offsets([], client: "a"),
         .offsets(
             [RecordPlace(partition: TopicPartition(topic: Harness.topic, partition: 0), offset: -1)], client: "a"),
     ])
-    func malformedItems_AreRefusedAndCommitNothing(_ acknowledgement: Acknowledgement) throws {
+    func malformedItems_AreRefusedAndCommitNothing(_ acknowledgement: LeaseSelector) throws {
         let (h, _) = try gapped()
         #expect(h.acknowledge(acknowledgement)?.errorCode == "invalid_field")
         #expect(h.committed() == 0)
@@ -142,7 +142,7 @@ import Testing
         let (h, answer) = try gapped()
         let before = h.store.commitCount
         let boxes = answer.records.map { record in
-            let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+            let box = Box<Result<LeaseResult, ConsumerError>>()
             h.consumers.acknowledge(h.name, .deliveries([record.id])) { box.set($0) }
             return box
         }
@@ -156,7 +156,7 @@ import Testing
     @Test func acknowledgement_Counts_WhenItWaitedForACommitPastTheDeadline() throws {
         let (h, answer) = try gapped()
         let boxes = [answer.id(0), answer.id(1)].map { id in
-            let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+            let box = Box<Result<LeaseResult, ConsumerError>>()
             h.consumers.acknowledge(h.name, .deliveries([id])) { box.set($0) }
             return box
         }
@@ -171,7 +171,7 @@ import Testing
     @Test func failedCommit_GivesExpiredDeliveriesBack() throws {
         let (h, answer) = try gapped()
         h.store.failWrites([.beforeWriting])
-        let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+        let box = Box<Result<LeaseResult, ConsumerError>>()
         h.consumers.acknowledge(h.name, .answer(answer.ack ?? "")) { box.set($0) }
         h.clock.advance(by: .seconds(31))
         h.settle()
@@ -236,7 +236,7 @@ import Testing
         for _ in 0..<4 { h.source.append(h.place()) }
         let answer = try h.take()
         let boxes = answer.records.map { record in
-            let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+            let box = Box<Result<LeaseResult, ConsumerError>>()
             h.consumers.acknowledge(h.name, .deliveries([record.id])) { box.set($0) }
             return box
         }

@@ -12,6 +12,7 @@ final class Harness {
     let callbacks = PendingCallbacks()
     let source: FakeRecordSource
     let store: FakeOffsetStore
+    let submitter: FakeSubmitter
     let consumers: Consumers
     let name = ConsumerName("c")!
     static let topic = TopicName("orders")!
@@ -20,10 +21,11 @@ final class Harness {
         clock = ManualClock()
         source = FakeRecordSource(callbacks)
         store = FakeOffsetStore(callbacks)
+        submitter = FakeSubmitter(callbacks)
         source.create(Self.topic, partitions: partitions)
         consumers = try Consumers(
-            source: source, offsets: store, topics: source, clock: clock, timers: clock, epoch: epoch,
-            settings: settings)
+            source: source, offsets: store, topics: source, submitter: submitter, clock: clock, timers: clock,
+            epoch: epoch, settings: settings)
     }
 
     /// As after a crash of `old`: its callbacks never come, its fakes stay.
@@ -33,10 +35,12 @@ final class Harness {
         source = FakeRecordSource(callbacks)
         store = old.store
         store.moveTo(callbacks)
+        submitter = old.submitter
+        submitter.moveTo(callbacks)
         source.copy(from: old.source)
         consumers = try Consumers(
-            source: source, offsets: store, topics: source, clock: clock, timers: clock, epoch: epoch,
-            settings: settings)
+            source: source, offsets: store, topics: source, submitter: submitter, clock: clock, timers: clock,
+            epoch: epoch, settings: settings)
     }
 
     func place(_ partition: Int32 = 0) -> TopicPartition { TopicPartition(topic: Self.topic, partition: partition) }
@@ -45,10 +49,12 @@ final class Harness {
 
     func define(
         from: StartPosition = .earliest, ackDeadlineMs: Int64? = nil, maxInFlight: Int? = nil, replacing: Bool = false,
-        topics: [TopicName] = [Harness.topic]
+        topics: [TopicName] = [Harness.topic], mode: DeliveryMode = .ordered, maxDeliveries: Int? = nil,
+        deadLetterTopic: TopicName? = nil
     ) -> Result<DefineOutcome, ConsumerError>? {
         let definition = ConsumerDefinition(
-            topics: topics, from: from, ackDeadlineMs: ackDeadlineMs, maxInFlight: maxInFlight)
+            topics: topics, from: from, mode: mode, ackDeadlineMs: ackDeadlineMs, maxInFlight: maxInFlight,
+            maxDeliveries: maxDeliveries, deadLetterTopic: deadLetterTopic)
         let box = Box<Result<DefineOutcome, ConsumerError>>()
         consumers.define(name, definition, replacing: replacing) { box.set($0) }
         settle()
@@ -78,9 +84,25 @@ final class Harness {
         return try result.get()
     }
 
-    func acknowledge(_ acknowledgement: Acknowledgement) -> Result<AcknowledgementResult, ConsumerError>? {
-        let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+    func acknowledge(_ acknowledgement: LeaseSelector) -> Result<LeaseResult, ConsumerError>? {
+        let box = Box<Result<LeaseResult, ConsumerError>>()
         consumers.acknowledge(name, acknowledgement) { box.set($0) }
+        settle()
+        return box.value
+    }
+
+    func giveBack(
+        _ selector: LeaseSelector, delay: Duration? = nil, reason: String? = nil
+    ) -> Result<LeaseResult, ConsumerError>? {
+        let box = Box<Result<LeaseResult, ConsumerError>>()
+        consumers.giveBack(name, selector, delay: delay, reason: reason) { box.set($0) }
+        settle()
+        return box.value
+    }
+
+    func extend(_ selector: LeaseSelector, by deadline: Duration) -> Result<LeaseResult, ConsumerError>? {
+        let box = Box<Result<LeaseResult, ConsumerError>>()
+        consumers.extend(name, selector, deadline: deadline) { box.set($0) }
         settle()
         return box.value
     }

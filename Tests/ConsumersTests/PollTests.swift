@@ -265,7 +265,7 @@ import Testing
         let poll = h.start(PollRequest(consumer: h.name, wait: .seconds(50)))
         h.settle()
         let boxes = [answer.ack, answer.ack].map { token in
-            let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+            let box = Box<Result<LeaseResult, ConsumerError>>()
             h.consumers.acknowledge(h.name, .answer(token ?? "")) { box.set($0) }
             return box
         }

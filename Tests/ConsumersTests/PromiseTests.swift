@@ -38,7 +38,7 @@ import Testing
     private struct Sent {
         /// For each item: the records it speaks of.
         var groups: [[RecordPlace]]
-        var box: Box<Result<AcknowledgementResult, ConsumerError>>
+        var box: Box<Result<LeaseResult, ConsumerError>>
     }
 
     /// What the outside world knows: records, what it acknowledged, what it was handed.
@@ -153,7 +153,7 @@ import Testing
             $0.record.partition == chosen.record.partition && $0.record.offset <= chosen.record.offset
         }
         let some = answer.records.filter { _ in m.chance(40) }
-        let (what, groups): (Acknowledgement, [[RecordPlace]])
+        let (what, groups): (LeaseSelector, [[RecordPlace]])
         switch m.pick(0..<10) {
         case 0..<3: (what, groups) = (.answer(token), [answer.records.map(place)])
         case 3..<5: (what, groups) = (.deliveries([chosen.id]), [[place(chosen)]])
@@ -172,7 +172,7 @@ import Testing
             (what, groups) = (.answer(AnswerToken(epoch: 1_000, serial: UInt64(m.pick(1..<50))).description), [[]])
         }
         for group in groups { for place in group { m.asked[place, default: 0] += 1 } }
-        let box = Box<Result<AcknowledgementResult, ConsumerError>>()
+        let box = Box<Result<LeaseResult, ConsumerError>>()
         m.h.consumers.acknowledge(m.h.name, what) { box.set($0) }
         m.acks.append(Sent(groups: groups, box: box))
     }
@@ -231,7 +231,7 @@ import Testing
         if !answer.records.isEmpty { m.held.append(answer) }
     }
 
-    private func observe(_ result: Result<AcknowledgementResult, ConsumerError>, of sent: Sent, _ m: Model) {
+    private func observe(_ result: Result<LeaseResult, ConsumerError>, of sent: Sent, _ m: Model) {
         switch result {
         case .success(let result), .failure(.leasesLost(let result)):
             for (group, outcome) in zip(sent.groups, result.outcomes) {

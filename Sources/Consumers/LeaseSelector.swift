@@ -11,8 +11,8 @@ public struct RecordPlace: Hashable, Sendable {
     }
 }
 
-/// What a client says it is done with; at most `ConsumersSettings.acknowledgementItemsMax` items.
-public enum Acknowledgement: Hashable, Sendable {
+/// Which leases a client speaks of; at most `ConsumersSettings.acknowledgementItemsMax` items.
+public enum LeaseSelector: Hashable, Sendable {
     /// All records of the answer with this token.
     case answer(String)
     /// These deliveries.
@@ -31,38 +31,61 @@ public enum Acknowledgement: Hashable, Sendable {
     }
 }
 
-/// What became of one item of an acknowledgement.
-public enum AcknowledgementOutcome: String, Hashable, Sendable {
+/// What became of one item.
+public enum LeaseOutcome: String, Hashable, Sendable {
     /// Committed now, or by an earlier acknowledgement of the same delivery.
     case acknowledged
-    /// Past its deadline, of an older generation, or never handed out: nothing was done.
+    /// Given back.
+    case returned
+    /// The deadline is the new one.
+    case extended
+    /// Past its deadline, given back, of an older generation, or never handed out; for anything but an
+    /// acknowledgement also what is acknowledged. Nothing was done.
     case leaseLost = "lease_lost"
 }
 
-public struct AcknowledgementResult: Equatable, Sendable {
+public struct LeaseResult: Equatable, Sendable {
     /// In the order of the items.
-    public var outcomes: [AcknowledgementOutcome]
-    /// Committed offset (the next to read) of each partition that an acknowledged item is in.
+    public var outcomes: [LeaseOutcome]
+    /// Committed offset (the next to read) of each partition that a good item is in.
     public var committed: [TopicPartition: Int64]
 
-    public init(outcomes: [AcknowledgementOutcome], committed: [TopicPartition: Int64]) {
+    public init(outcomes: [LeaseOutcome], committed: [TopicPartition: Int64]) {
         self.outcomes = outcomes
         self.committed = committed
     }
 }
 
-/// An acknowledgement whose ids were read.
-enum ParsedAcknowledgement: Sendable {
+/// What is to be done with leases.
+enum LeaseAction: Sendable {
+    case acknowledge
+    case giveBack(delay: Duration, reason: String?)
+    case extend(by: Duration)
+
+    var isAcknowledgement: Bool { if case .acknowledge = self { true } else { false } }
+
+    /// What a good item is told.
+    var done: LeaseOutcome {
+        switch self {
+        case .acknowledge: .acknowledged
+        case .giveBack: .returned
+        case .extend: .extended
+        }
+    }
+}
+
+/// A selector whose ids were read.
+enum ParsedSelector: Sendable {
     case answer(AnswerToken)
     case deliveries([DeliveryID])
     case through([DeliveryID])
     case offsets([RecordPlace], client: String)
 
-    init(_ acknowledgement: Acknowledgement, _ settings: ConsumersSettings) throws(ConsumerError) {
-        guard acknowledgement.itemCount >= 1, acknowledgement.itemCount <= settings.acknowledgementItemsMax else {
-            throw .invalid(field: "acks", reason: "between 1 and \(settings.acknowledgementItemsMax) items")
+    init(_ selector: LeaseSelector, _ settings: ConsumersSettings) throws(ConsumerError) {
+        guard selector.itemCount >= 1, selector.itemCount <= settings.acknowledgementItemsMax else {
+            throw .invalid(field: "items", reason: "between 1 and \(settings.acknowledgementItemsMax) are expected")
         }
-        switch acknowledgement {
+        switch selector {
         case .answer(let text):
             guard let token = AnswerToken(text) else { throw .invalid(field: "ack", reason: "is no ack token") }
             self = .answer(token)

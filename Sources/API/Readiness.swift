@@ -1,0 +1,55 @@
+import JSON
+import Spool
+
+/// Whether records are accepted, and whether they are forwarded.
+struct Readiness {
+    /// nil: accepting.
+    let closed: String?
+    /// Lanes that do not forward.
+    let stuck: [GatewayView.Lane]
+
+    init(_ api: API) {
+        closed = api.view.isStopping() ? "stopping" : api.spool.intakeClosed
+        stuck = api.view.lanes().filter { !$0.isForwarding }
+    }
+
+    /// `"accepting":{ok, reason},"forwarding":{ok, lanes}`
+    func write(to writer: inout JSONWriter) {
+        writer.key("accepting")
+        writer.object { writer in
+            writer.key("ok")
+            writer.bool(closed == nil)
+            if let closed {
+                writer.key("reason")
+                writer.string(closed)
+            }
+        }
+        writer.key("forwarding")
+        writer.object { writer in
+            writer.key("ok")
+            writer.bool(stuck.isEmpty)
+            writer.key("lanes")
+            writer.array { writer in
+                for lane in stuck { writer.object { lane.write(to: &$0) } }
+            }
+        }
+    }
+}
+
+extension GatewayView.Lane {
+    /// `"lane":…,"state":…,"error":…,"detail":…`
+    func write(to writer: inout JSONWriter) {
+        writer.key("lane")
+        writer.integer(lane)
+        writer.key("state")
+        writer.string(state)
+        if let error {
+            writer.key("error")
+            writer.string(error)
+        }
+        if let detail {
+            writer.key("detail")
+            writer.string(detail)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import Consumers
+import DeadLetters
+import HTTPServer
+import JSON
+import Primitives
+import Spool
+import Telemetry
+
+/// `GET /v1/status`: everything at a glance, for people and for `postrider status`.
+struct StatusRoutes {
+    private let api: API
+    private let startedMs: Int64
+
+    init(_ api: API) {
+        self.api = api
+        startedMs = api.clock.wallMilliseconds()
+    }
+
+    var routes: [Route] {
+        let (api, startedMs) = (api, startedMs)
+        return [
+            api.route(.get, "/v1/status") { request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                // Dead letters are counted on the disk.
+                try api.lookUp { responder.respond(Self.status(api, startedMs)) }
+            }
+        ]
+    }
+
+    private static func status(_ api: API, _ startedMs: Int64) -> HTTPResponse {
+        let deadLetters: Int
+        do {
+            deadLetters = try api.deadLetters.count(state: .final)
+        } catch {
+            return Problem(
+                503, "status_unreadable", "The status cannot be read now", "dead letters: \(error)", retryable: true,
+                retryAfterSeconds: 5
+            ).response
+        }
+        let readiness = Readiness(api)
+        let lanes = api.view.lanes()
+        let undelivered = lanes.map { api.spool.lagRecords(lane: $0.lane) }
+        var writer = JSONWriter()
+        writer.object { writer in
+            writer.key("version")
+            writer.string(api.view.version)
+            writer.key("gateway")
+            writer.string(api.spool.shortID)
+            writer.key("started_at")
+            writer.string(rfc3339(milliseconds: startedMs))
+            writer.key("durability")
+            writer.string(api.spool.settings.syncsFirst ? "fsync" : "buffered")
+            readiness.write(to: &writer)
+            writer.key("spool")
+            writer.object { writer in
+                writer.key("used_bytes")
+                writer.integer(api.spool.usedBytes)
+                writer.key("bytes_max")
+                writer.integer(api.spool.settings.bytesMax)
+                writer.key("undelivered_records")
+                writer.integer(undelivered.reduce(0, +))
+            }
+            writer.key("lanes")
+            writer.array { writer in
+                for (lane, undelivered) in zip(lanes, undelivered) {
+                    writer.object { writer in
+                        lane.write(to: &writer)
+                        writer.key("undelivered_records")
+                        writer.integer(undelivered)
+                    }
+                }
+            }
+            writer.key("dead_letters")
+            writer.integer(deadLetters)
+            writer.key("consumers")
+            writer.integer(api.consumers.list().count)
+        }
+        return .json(writer.bytes, headers: [HTTPHeader("Cache-Control", "no-store")])
+    }
+}
