@@ -21,8 +21,8 @@ extension Contract {
 
         /// On any answer: the message's own, and those of browsers and proxies.
         private static let anywhere: Set = [
-            "connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding", "vary",
-            "x-content-type-options",
+            "connection", "content-encoding", "content-length", "content-security-policy", "content-type", "date",
+            "transfer-encoding", "vary", "x-content-type-options",
         ]
 
         init(_ value: JSONValue, in document: JSONValue) throws(Fault) {
