@@ -90,7 +90,9 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
-        tests("AnswerBytesTests", ["API", "Consumers", "JSON", "Primitives", "Records", "TestSupport"]),
+        tests(
+            "AnswerBytesTests",
+            ["API", "Broker", "Consumers", "HTTPServer", "JSON", "Primitives", "Records", "TestSupport"]),
         // A gateway in the test's process, and a client over real sockets.
         .target(
             name: "GatewayTestSupport",

@@ -19,10 +19,11 @@ class Failed(Exception):
 
 
 class Gateway:
-    def __init__(self, binary, data_directory, log_path):
+    def __init__(self, binary, data_directory, log_path, arguments=()):
         self.binary = binary
         self.data_directory = data_directory
         self.log_path = log_path
+        self.arguments = list(arguments)
         self.port = free_port()
         # Clients wait for it instead of hammering a port that nobody listens on.
         self.up = threading.Event()
@@ -31,7 +32,8 @@ class Gateway:
     def start(self):
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory],
+                [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory]
+                + self.arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -52,6 +54,13 @@ class Gateway:
             if time.monotonic() > deadline:
                 raise Failed(f"not ready after {READY_SECONDS_MAX} s\n{self.log_tail()}")
             time.sleep(0.02)
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def has_exited(self):
+        return self._process.poll() is not None
 
     def kill(self):
         self.up.clear()

@@ -16,12 +16,22 @@ public struct APISettings: Hashable, Sendable {
     public var recordsMax = 10_000
     /// Record headers of one record.
     public var headersMax = 100
-    /// Longest wait of a poll.
+    /// Longest wait of a poll or a read.
     public var waitMax = Duration.seconds(60)
     /// Items of a list's page, at most.
     public var listMax = 1_000
 
     public init() {}
+
+    /// Response memory that the answer with one record takes at most, whatever its bytes and the form asked for: with
+    /// less, there are records that nobody could read.
+    public var recordAnswerBytesMax: Int {
+        AnswerBytes.most(
+            recordBytes: recordBytesMax + Self.gatewayHeaderBytesMax, headers: headersMax + Self.gatewayHeadersMax)
+    }
+
+    /// Record headers that the gateway itself adds, as to a dead letter: their number, and bytes of names and values.
+    static let (gatewayHeadersMax, gatewayHeaderBytesMax) = (16, 4 << 10)
 }
 
 /// What the gateway tells about itself beyond what the modules below know; made by Gateway.
@@ -64,6 +74,7 @@ public struct API: Sendable {
     let spool: Spool
     let consumers: Consumers
     let topics: any TopicAdmin
+    let records: any RecordSource
     let deadLetters: DeadLetters
     let metrics: MetricsRegistry
     let view: GatewayView
@@ -72,13 +83,15 @@ public struct API: Sendable {
     let lookups: WorkQueue
 
     public init(
-        settings: APISettings, spool: Spool, consumers: Consumers, topics: any TopicAdmin, deadLetters: DeadLetters,
-        metrics: MetricsRegistry, view: GatewayView, clock: any TimeSource, lookups: WorkQueue
+        settings: APISettings, spool: Spool, consumers: Consumers, topics: any TopicAdmin,
+        records: any RecordSource, deadLetters: DeadLetters, metrics: MetricsRegistry, view: GatewayView,
+        clock: any TimeSource, lookups: WorkQueue
     ) {
         self.settings = settings
         self.spool = spool
         self.consumers = consumers
         self.topics = topics
+        self.records = records
         self.deadLetters = deadLetters
         self.metrics = metrics
         self.view = view
@@ -90,8 +103,8 @@ public struct API: Sendable {
     public func router() throws(RouteTableError) -> Router {
         try Router(
             ProduceRoutes(self).routes + ReceiptRoutes(self).routes + TopicRoutes(self).routes
-                + ConsumerRoutes(self).routes + OperationRoutes(self).routes + StatusRoutes(self).routes
-                + DocumentRoutes(self).routes)
+                + ReadRoutes(self).routes + ConsumerRoutes(self).routes + OperationRoutes(self).routes
+                + StatusRoutes(self).routes + DocumentRoutes(self).routes)
     }
 
     /// The body of what the server itself refuses.

@@ -5,14 +5,8 @@ import Records
 
 /// `POST /v1/consumers/{consumer}/poll`: records, leased to whoever polls.
 struct PollRoute {
-    private static let noStore = [HTTPHeader("Cache-Control", "no-store")]
     /// After a poll's wait is over and nothing was answered, by then something is wrong with the broker.
     private static let graceAfterWait = Duration.seconds(15)
-    private static let (recordsDefault, recordsMax) = (100, 10_000)
-    private static let (bytesDefault, bytesMax) = (1 << 20, 16 << 20)
-    /// One answer takes at most this part of `http.response_memory_max` (a single record may take more), so that one
-    /// client that reads slowly does not keep it from the others.
-    private static let answerMemoryParts = 4
 
     private let api: API
 
@@ -28,7 +22,7 @@ struct PollRoute {
 
     private static func poll(_ request: HTTPRequest, _ responder: Responder, _ api: API) throws(Problem) {
         let parameters = try Parameters(
-            request, ["max", "max_bytes", "wait", "client", "topic"], repeatable: "topic")
+            request, ["max", "max_bytes", "wait", "values", "client", "topic"], repeatable: "topic")
         let name = try request.consumer()
         var topics: [TopicName] = []
         for text in parameters.texts("topic") {
@@ -36,8 +30,9 @@ struct PollRoute {
             topics.append(topic)
         }
         let wait = try parameters.seconds("wait", clampedTo: api.settings.waitMax) ?? .zero
-        let max = try parameters.integer("max", in: 1...recordsMax) ?? recordsDefault
-        let maxBytes = try parameters.integer("max_bytes", in: 1...bytesMax) ?? bytesDefault
+        let max = try parameters.integer("max", in: 1...AnswerLimits.recordsMax) ?? AnswerLimits.recordsDefault
+        let maxBytes = try parameters.integer("max_bytes", in: 1...AnswerLimits.bytesMax) ?? AnswerLimits.bytesDefault
+        let style = try AnswerStyle(request, parameters, max: max, fieldRoom: responder.headerRoom)
         let parked = Lock(ParkedPoll())
         if wait > .zero {
             let isParked = responder.park(
@@ -46,14 +41,14 @@ struct PollRoute {
                     // Cancelled first, so that nothing is leased to an answer that says there is nothing; and what the
                     // cancelled poll says itself must not be faster than this answer.
                     ParkedPoll.cancel(parked)
-                    return .json(RecordWriter.answer(PollAnswer()), headers: noStore)
+                    return RecordAnswer.poll(PollAnswer()).response(style)
                 },
                 onClientGone: { ParkedPoll.cancel(parked) })
             if !isParked { return }
         }
         let poll = PollRequest(
             consumer: name, topics: topics, max: max, maxBytes: maxBytes, wait: wait,
-            client: parameters.text("client"), memory: memory(of: responder),
+            client: parameters.text("client"), memory: memory(of: responder, style.values),
             isClientPresent: { !responder.isClientGone() })
         let started = api.consumers.poll(poll) { result in
             if case .failure = result, parked.withLock({ $0.isCancelled }) { return }
@@ -61,8 +56,7 @@ struct PollRoute {
             // next poll.
             switch result {
             case .success(let answer):
-                responder.respond(
-                    .json(RecordWriter.answer(answer, capacity: responder.reservedBytes), headers: noStore))
+                responder.respond(RecordAnswer.poll(answer).response(style, capacity: responder.reservedBytes))
             case .failure(let error): responder.respond(Problem(error).response)
             }
         }
@@ -73,12 +67,12 @@ struct PollRoute {
         if isCancelled { started.cancel() }
     }
 
-    private static func memory(of responder: Responder) -> AnswerMemory {
+    private static func memory(of responder: Responder, _ values: ValueForm) -> AnswerMemory {
         var memory = AnswerMemory()
-        memory.emptyBytes = AnswerBytes.empty
-        memory.recordBytes = { AnswerBytes.of($0) }
+        memory.emptyBytes = AnswerBytes.emptyPoll
+        memory.recordBytes = { AnswerBytes.of($0, values) }
         memory.skippedBytes = { AnswerBytes.ofSkipped($0) }
-        memory.answerBytesMax = max(1, responder.responseMemoryMax / answerMemoryParts)
+        memory.answerBytesMax = AnswerLimits.answerBytesMax(responder)
         memory.reserve = { responder.reserve($0, orLater: $1) }
         memory.giveBack = { responder.giveBack($0) }
         return memory

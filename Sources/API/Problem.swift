@@ -89,7 +89,8 @@ struct Problem: Error, Sendable {
             }
             extra?(&writer)
         }
-        var headers = headers
+        // Caches may keep a 404 or 410 otherwise (RFC 9111, section 4.2.2), and it may be over by the next call.
+        var headers = headers + [HTTPHeader("Cache-Control", "no-store")]
         if let retryAfterSeconds { headers.append(HTTPHeader("Retry-After", String(retryAfterSeconds))) }
         return HTTPResponse(
             status: status, contentType: "application/problem+json", headers: headers, body: writer.bytes)

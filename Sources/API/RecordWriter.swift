@@ -1,4 +1,3 @@
-import Broker
 import Consumers
 import JSON
 import Primitives
@@ -6,57 +5,39 @@ import Records
 import Telemetry
 
 /// Records as JSON, so that none can poison an answer: whatever bytes it has, some form of it is valid.
-enum RecordWriter {
-    /// - Parameter capacity: with `AnswerBytes` of all of it, the text is never copied to grow.
-    static func answer(_ answer: PollAnswer, capacity: Int = AnswerBytes.empty) -> [UInt8] {
-        var writer = JSONWriter(capacity: capacity)
-        writer.object { writer in
-            writer.key("ack")
-            if let ack = answer.ack { writer.string(ack) } else { writer.null() }
-            writer.key("records")
-            writer.array { writer in
-                for record in answer.records { write(record, to: &writer) }
-            }
-            if !answer.skipped.isEmpty {
-                writer.key("skipped")
-                writer.array { writer in
-                    for range in answer.skipped {
-                        writer.object { writer in
-                            writer.place(range.partition)
-                            writer.key("from")
-                            writer.integer(range.offsets.lowerBound)
-                            writer.key("to")
-                            writer.integer(range.offsets.upperBound)
-                        }
-                    }
-                }
-            }
-        }
-        return writer.bytes
-    }
+struct RecordWriter {
+    var values = ValueForm.natural
+    /// Line breaks between the tokens of a stored JSON value become spaces. (Inside its strings there are none.)
+    var isOnOneLine = false
 
-    private static func write(_ delivered: DeliveredRecord, to writer: inout JSONWriter) {
-        let stored = delivered.record
+    /// - Parameter delivery: of a record that was handed out.
+    func write(_ stored: StoredRecord, _ delivery: DeliveredRecord? = nil, to writer: inout JSONWriter) {
         writer.object { writer in
             writer.place(stored.partition)
             writer.key("offset")
             writer.integer(stored.offset)
             writer.key("timestamp")
             writer.string(rfc3339(milliseconds: stored.record.timestampMs))
-            bytes("key", stored.record.key, to: &writer)
-            value(stored.record, to: &writer)
-            writer.key("headers")
-            headers(stored.record.headers, to: &writer)
+            content(of: stored.record, to: &writer)
+            guard let delivery else { return }
             writer.key("delivery")
             writer.object { writer in
                 writer.key("id")
-                writer.string(delivered.id)
+                writer.string(delivery.id)
                 writer.key("attempt")
-                writer.integer(delivered.attempt)
+                writer.integer(delivery.attempt)
                 writer.key("deadline")
-                writer.string(rfc3339(milliseconds: delivered.deadlineMs))
+                writer.string(rfc3339(milliseconds: delivery.deadlineMs))
             }
         }
+    }
+
+    /// Key, value and headers, as members of the object that is open.
+    func content(of record: Record, to writer: inout JSONWriter) {
+        Self.bytes("key", record.key, to: &writer)
+        value(record, to: &writer)
+        writer.key("headers")
+        Self.headers(record.headers, to: &writer)
     }
 
     /// Text where it is UTF-8, base 64 else.
@@ -70,24 +51,30 @@ enum RecordWriter {
         }
     }
 
-    /// Valid JSON whose content type is JSON or none: `value`; else UTF-8: `value_text`; else `value_base64`. A
-    /// tombstone is `"value":null`, so stored bytes `null` are text.
-    private static func value(_ record: Record, to writer: inout JSONWriter) {
+    /// Unless a form is asked for: valid JSON whose content type is JSON or none is `value`, else UTF-8 is
+    /// `value_text`, else `value_base64`. A tombstone is `"value":null` in every form, so stored bytes `null` are text.
+    private func value(_ record: Record, to writer: inout JSONWriter) {
         guard let value = record.value else {
             writer.key("value")
             writer.null()
             return
         }
-        if isJSONType(record.headers), !value.elementsEqual("null".utf8), isValidJSON(value) {
+        if values == .natural, Self.isJSONType(record.headers), !value.elementsEqual("null".utf8), isValidJSON(value) {
             writer.key("value")
-            writer.raw(value)
-        } else if isValidUTF8(value) {
+            writer.raw(isOnOneLine ? Self.onOneLine(value) : value)
+        } else if values != .base64, isValidUTF8(value) {
             writer.key("value_text")
             writer.string(utf8: value)
         } else {
             writer.key("value_base64")
             writer.base64(value)
         }
+    }
+
+    private static func onOneLine(_ json: ByteSlice) -> ByteSlice {
+        func isBreak(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r") }
+        guard json.contains(where: isBreak) else { return json }
+        return json.map { isBreak($0) ? UInt8(ascii: " ") : $0 }[...]
     }
 
     private static func isJSONType(_ headers: [RecordHeader]) -> Bool {
@@ -99,13 +86,28 @@ enum RecordWriter {
     }
 
     /// The form that keeps bytes, order and repeated names.
-    private static func headers(_ headers: [RecordHeader], to writer: inout JSONWriter) {
+    static func headers(_ headers: [RecordHeader], to writer: inout JSONWriter) {
         writer.array { writer in
             for header in headers {
                 writer.object { writer in
                     writer.key("name")
                     writer.string(header.name)
                     bytes("value", header.value, to: &writer)
+                }
+            }
+        }
+    }
+
+    /// Ranges that retention took, as an array.
+    static func skipped(_ ranges: [SkippedRange], to writer: inout JSONWriter) {
+        writer.array { writer in
+            for range in ranges {
+                writer.object { writer in
+                    writer.place(range.partition)
+                    writer.key("from")
+                    writer.integer(range.offsets.lowerBound)
+                    writer.key("to")
+                    writer.integer(range.offsets.upperBound)
                 }
             }
         }

@@ -22,7 +22,8 @@ public struct FetchResult: Sendable {
 /// What to fetch.
 public struct FetchRequest: Sendable {
     public var partition: TopicPartition
-    /// A position under the low watermark is moved to it: compare with `FetchResult.lowWatermark`.
+    /// A position under the low watermark is moved to it: compare with `FetchResult.lowWatermark`. At or past the end
+    /// there are no records; `Int64.max` asks for the watermarks only.
     public var offset: Int64
     /// Do not read at or past this offset; nil: to the end.
     public var endOffset: Int64?
@@ -50,7 +51,7 @@ public protocol SubscriptionDelegate: AnyObject, Sendable {
     func available(_ partitions: Set<TopicPartition>)
 }
 
-/// Reading for named consumers.
+/// Reading, for named consumers and without one.
 public protocol RecordSource: Sendable {
     /// Joins the consumer's group for these topics. The delegate is held weakly.
     func subscribe(
@@ -58,7 +59,30 @@ public protocol RecordSource: Sendable {
     ) throws(BrokerError) -> any Subscription
 
     /// Reads without a group, answering on one of the broker's threads, also on error. Never waits for records.
+    ///
+    /// - Throws (by the completion): `unknown_topic`, `unknown_partition`, both also for what was deleted.
     func fetch(_ request: FetchRequest, completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void)
+
+    /// Waits, without a group, until a partition has something at or past an offset. It is a hint: whoever is told
+    /// fetches, and may find nothing and watch again. Any thread may call; decided from memory, so it never blocks.
+    ///
+    /// - Parameters:
+    ///   - offset: where the fetch that found nothing would go on (`FetchResult.nextOffset`).
+    ///   - told: called once, on one of the broker's threads, unless the watch is cancelled first: when there is
+    ///     something, or when a fetch would fail, as of a topic that is deleted. Must not block.
+    /// - Returns: nil when there is something already; `told` is not called then.
+    /// - Throws: `unknown_topic`, `unknown_partition`, and `too_many_watches` (retriable): how many there may be at one
+    ///   time is bounded.
+    func watch(
+        _ partition: TopicPartition, from offset: Int64, told: @escaping @Sendable () -> Void
+    ) throws(BrokerError) -> (any PartitionWatch)?
+}
+
+/// Somebody who waits for records of one partition.
+public protocol PartitionWatch: AnyObject, Sendable {
+    /// Gives the place up; what is being told at this moment may still be told. Any thread. More than once does nothing
+    /// more.
+    func cancel()
 }
 
 /// One named consumer's membership, alive until closed, however slow its HTTP clients are. Any thread may call.

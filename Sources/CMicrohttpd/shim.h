@@ -60,7 +60,9 @@ static inline struct MHD_Daemon *postrider_mhd_start(const struct postrider_mhd_
 #if MHD_VERSION >= 0x01000000
         {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL},
 #else
-        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        // 1 would also refuse a missing Host and a space in the target, but 0.9.75 sends the head of what it refuses
+        // for its header fields twice; both are refused by who is called.
+        {MHD_OPTION_STRICT_FOR_CLIENT, 0, NULL},
 #endif
         // A pool of one is refused; without the option there is one thread.
         {options->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, (intptr_t)options->threads, NULL},

@@ -290,7 +290,7 @@ extension ConsumerState {
             return true
         }
         let repeated = gather.repeated
-        partition.dropVanished(in: ticket.offset..<covered, found: part.records[firstNew...]) { entry in
+        partition.dropVanished(in: ticket.offset..<covered, found: fetch.records[...]) { entry in
             repeated.map { entry.answer == $0 && entry.status == .open } ?? (entry.status == .returned)
         }
         part.cursor = covered > ticket.offset ? covered : Int64.max

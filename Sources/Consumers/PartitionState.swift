@@ -373,11 +373,14 @@ struct PartitionState: Sendable {
         }.flatMap { $0.offset > offsets.upperBound ? nil : $0.offset }
     }
 
-    /// Gives the answer's open leases in this range a new end.
+    /// Gives the answer's leases in this range a new end; those in a commit too, which may fail.
     mutating func extend(_ answer: UInt64, _ offsets: ClosedRange<Int64>, until: MonotonicInstant) {
         var index = lowerBound(offsets.lowerBound)
         while index < entries.count, entries[index].offset <= offsets.upperBound {
-            if entries[index].answer == answer, entries[index].status == .open { entries[index].until = until }
+            let entry = entries[index]
+            if entry.answer == answer, entry.status == .open || entry.status == .committing {
+                entries[index].until = until
+            }
             index += 1
         }
     }

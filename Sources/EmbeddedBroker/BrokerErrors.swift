@@ -90,6 +90,10 @@ extension BrokerError {
         BrokerError(.recordFatal, code: "header_name_too_long", detail: "\(bytes) bytes, the limit is \(UInt16.max)")
     }
 
+    static func tooManyWatches(_ limit: Int) -> BrokerError {
+        BrokerError(.retriable, code: "too_many_watches", detail: "\(limit) reads are waiting, the limit")
+    }
+
     /// Of an explicit `create` only. Retriable: an operator deletes topics or raises the limit.
     static func tooManyTopics(_ limit: Int) -> BrokerError {
         BrokerError(.retriable, code: "too_many_topics", detail: "the limit is \(limit)")

@@ -24,6 +24,7 @@ public final class EmbeddedBroker: Sendable {
     let reads: JobQueue<Reader>
     let published: PublishedTopics
     let subscriptions: Subscriptions
+    let watches: PartitionWatches
     let settings: EmbeddedBrokerSettings
     private let lockFile: any File
     private let threads: [WorkerThread]
@@ -63,10 +64,11 @@ public final class EmbeddedBroker: Sendable {
         reads = JobQueue(jobsMax: settings.readsQueuedMax)
         published = PublishedTopics(writer.ledger, settings: settings)
         subscriptions = Subscriptions(limit: settings.subscriptionsMax)
+        watches = PartitionWatches(limit: settings.watchesMax, metrics: metrics)
         self.settings = settings
         self.clock = clock
         self.timers = timers
-        let loop = WriterLoop(queue: writes, published: published, subscriptions: subscriptions)
+        let loop = WriterLoop(queue: writes, published: published, subscriptions: subscriptions, watches: watches)
         let (handedWriter, handedReader, reads) = (Handed(writer), Handed(reader), reads)
         threads = [
             WorkerThread(name: "broker-write") { loop.run(handedWriter.take()) },
@@ -103,6 +105,7 @@ public final class EmbeddedBroker: Sendable {
         writes.stop()
         reads.stop()
         for thread in threads { thread.join() }
+        watches.end()
         lockFile.close()
     }
 
@@ -201,16 +204,23 @@ extension EmbeddedBroker: RecordSource {
                 try reader.fetch(request, published)
             })
     }
+
+    public func watch(
+        _ partition: TopicPartition, from offset: Int64, told: @escaping @Sendable () -> Void
+    ) throws(BrokerError) -> (any PartitionWatch)? {
+        try watches.add(EmbeddedWatch(partition, offset, watches, told), published)
+    }
 }
 
 extension Reader {
     fileprivate func fetch(_ request: FetchRequest, _ published: PublishedTopics) throws(JobFailure) -> FetchResult {
         let partition = request.partition
-        guard let topic = published[partition.topic] else { throw .refused(.unknownTopic(partition.topic)) }
-        guard topic.partitions.indices.contains(Int(partition.partition)) else {
-            throw .refused(.unknownPartition(partition, count: topic.partitions.count))
+        let number: Int64
+        do throws(BrokerError) {
+            number = try published.state(of: partition).number
+        } catch {
+            throw .refused(error)
         }
-        let number = topic.partitions[Int(partition.partition)].number
         let result = try stored { () throws(StoreError) in try fetch(request, partition: number) }
         guard let result else { throw .refused(.unknownTopic(partition.topic)) }
         return result

@@ -31,6 +31,8 @@ public struct EmbeddedBrokerSettings: Sendable {
     /// Fetches and other reads waiting for the reader; more are refused as retriable `broker_busy`.
     public var readsQueuedMax = 4_096
     public var subscriptionsMax = 10_000
+    /// Stateless reads that wait for records; more are refused as retriable `too_many_watches`.
+    public var watchesMax = 10_000
     /// Most that one fetch returns, whatever it asks for.
     public var fetchRecordsMax = 40_000
     public var fetchBytesMax = 32 << 20

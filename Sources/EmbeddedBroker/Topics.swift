@@ -187,6 +187,15 @@ final class PublishedTopics: Sendable {
 
     subscript(_ topic: TopicName) -> TopicState? { state.withLock { $0.topics[topic] } }
 
+    /// - Throws: `unknown_topic`, `unknown_partition`.
+    func state(of partition: TopicPartition) throws(BrokerError) -> PartitionState {
+        guard let topic = self[partition.topic] else { throw .unknownTopic(partition.topic) }
+        guard topic.partitions.indices.contains(Int(partition.partition)) else {
+            throw .unknownPartition(partition, count: topic.partitions.count)
+        }
+        return topic.partitions[Int(partition.partition)]
+    }
+
     var names: [TopicName] { state.withLock { Array($0.topics.keys) }.sorted() }
 
     func knowledge(of topic: TopicName) -> TopicKnowledge {

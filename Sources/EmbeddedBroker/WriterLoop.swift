@@ -4,12 +4,13 @@ import Primitives
 import Records
 import Store
 
-/// The writer thread's body: takes everything queued, commits it with one sync, publishes, wakes subscriptions,
-/// answers, and only then copies the log back.
+/// The writer thread's body: takes everything queued, commits it with one sync, publishes, wakes subscriptions
+/// and watches, answers, and only then copies the log back.
 struct WriterLoop {
     let queue: JobQueue<Writer>
     let published: PublishedTopics
     let subscriptions: Subscriptions
+    let watches: PartitionWatches
 
     /// Returns after `queue.stop()`.
     func run(_ writer: Writer) {
@@ -55,6 +56,7 @@ struct WriterLoop {
         }
         published.update(from: writer.ledger, topics: writer.pending.touched)
         subscriptions.tell(writer.pending.events, published: published)
+        watches.tell(writer.pending.events, published: published)
         for answer in answers { answer() }
         return .healthy
     }

@@ -126,8 +126,8 @@ public final class Gateway: Sendable {
             },
             isStopping: { stopping.withLock { $0 } })
         let api = API(
-            settings: settings.limits, spool: spool, consumers: consumers, topics: broker, deadLetters: deadLetters,
-            metrics: metrics, view: view, clock: clock, lookups: lookups)
+            settings: settings.limits, spool: spool, consumers: consumers, topics: broker, records: broker,
+            deadLetters: deadLetters, metrics: metrics, view: view, clock: clock, lookups: lookups)
         // A restored or copied spool shows at the first opening of its sinks: before anything is accepted for it.
         forwarder.start()
         forwarder.waitForFirstOpenings(until: clock.now() + Self.firstOpeningsWait)

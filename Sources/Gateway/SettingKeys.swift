@@ -48,6 +48,9 @@ extension Settings {
         bytes("http.response_memory_max", \.http.responseMemoryMax, "Responses of all requests in flight together."),
         duration("http.idle_timeout", \.http.idleTimeout, "A connection on which nothing moves is closed."),
         duration("http.header_timeout", \.http.headerTimeout, "For the headers of a request."),
+        count(
+            "http.body_rate_min", \.http.bodyRateMin, 0...1_000_000,
+            "Bytes of a body a second, on the average; looked at after http.header_timeout."),
         duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
         flag("http.gzip", \.http.gzip, "Compress answers of text for clients that accept gzip."),
         list(

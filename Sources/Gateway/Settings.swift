@@ -92,6 +92,12 @@ public struct Settings: Sendable {
         if http.bodyMemoryMax < limits.requestBytesMax {
             throw .outOfRange(key: "http.body_memory_max", expected: "at least limits.request_bytes_max")
         }
+        if http.responseMemoryMax < limits.recordAnswerBytesMax {
+            throw .outOfRange(
+                key: "http.response_memory_max",
+                expected: "at least \(limits.recordAnswerBytesMax) bytes, the largest answer with one record of "
+                    + "limits.record_bytes_max,")
+        }
         if http.connectionMemoryBytes < 4096 {
             throw .outOfRange(key: "http.header_bytes_max", expected: "at least 4096 bytes")
         }

@@ -89,7 +89,8 @@ enum Callbacks {
             UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?
         ) -> UnsafeMutableRawPointer? = { _, target, handle in
             let bytes = target.map { strlen($0) } ?? 0
-            reference(of: handle)?._withUnsafeGuaranteedRef { $0.begin(targetBytes: bytes) }
+            let hasSpace = target.map { memchr($0, Int32(UInt8(ascii: " ")), bytes) != nil } ?? false
+            reference(of: handle)?._withUnsafeGuaranteedRef { $0.begin(targetBytes: bytes, targetHasSpace: hasSpace) }
             return nil
         }
 

@@ -9,27 +9,44 @@ extension Exchange {
         /// Nobody answered: the server does.
         case answer
         /// The request does not arrive: say so, and end the connection.
-        case closeWithAnswer
+        case closeWithAnswer(Part)
         /// Nothing that could be said would be understood, or the client does not read it.
-        case close
+        case close(Part)
+    }
+
+    /// What a client is slow with.
+    enum Part: String, CaseIterable {
+        case requestLine = "request_line"
+        case headers, body, response
     }
 
     func overdue(now: MonotonicInstant, _ settings: HTTPServerSettings) -> Overdue? {
         switch phase {
         case .idle:
             // libmicrohttpd closes what is silent; this is a request line that comes byte by byte.
-            return now > since + settings.idleTimeout + settings.headerTimeout ? .close : nil
+            return now > since + settings.idleTimeout + settings.headerTimeout ? .close(.requestLine) : nil
         case .receiving:
-            let limit = headersComplete ? settings.requestTimeout : min(settings.headerTimeout, settings.requestTimeout)
-            return now > since + limit ? .closeWithAnswer : nil
+            if !headersComplete {
+                let limit = min(settings.headerTimeout, settings.requestTimeout)
+                return now > since + limit ? .closeWithAnswer(.headers) : nil
+            }
+            return now > since + settings.requestTimeout || isBodyTooSlow(now: now, settings)
+                ? .closeWithAnswer(.body) : nil
         case .suspended:
             return now > since + settings.requestTimeout ? .answer : nil
         case .sending:
-            return now > since + settings.requestTimeout ? .close : nil
+            return now > since + settings.requestTimeout ? .close(.response) : nil
         case .handling, .answered, .dropped, .closed:
             // The event loop has it in its hands.
             return nil
         }
+    }
+
+    /// A body that trickles in holds its memory and its connection for the whole of `requestTimeout` otherwise.
+    private func isBodyTooSlow(now: MonotonicInstant, _ settings: HTTPServerSettings) -> Bool {
+        let elapsed = now - since
+        guard elapsed > settings.headerTimeout else { return false }
+        return receivedBytes < Int(elapsed.components.seconds) * settings.bodyRateMin
     }
 
     /// It is for the client to go on.

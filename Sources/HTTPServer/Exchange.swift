@@ -46,6 +46,8 @@ struct Exchange {
     /// When the request line came, or when the last request ended.
     private(set) var since: MonotonicInstant
     private(set) var headersComplete = false
+    /// Of the body.
+    var receivedBytes = 0
     private(set) var parking: Parking?
     /// Bytes of response memory that belong to this exchange.
     var reservedBytes = 0
@@ -60,6 +62,7 @@ struct Exchange {
         phase = .receiving
         since = now
         headersComplete = false
+        receivedBytes = 0
         wroteRaw = false
     }
 

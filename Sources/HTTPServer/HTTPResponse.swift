@@ -15,7 +15,7 @@ public struct HTTPHeader: Hashable, Sendable {
 
     /// RFC 9110, section 5.6.2: letters, digits and !#$%&'*+-.^_`|~.
     @inline(__always)
-    static func isTokenByte(_ byte: UInt8) -> Bool {
+    public static func isTokenByte(_ byte: UInt8) -> Bool {
         let bits = byte < 64 ? tokenBitsLow >> UInt64(byte) : byte < 128 ? tokenBitsHigh >> UInt64(byte - 64) : 0
         return bits & 1 == 1
     }

@@ -25,6 +25,8 @@ public struct HTTPServerSettings: Sendable {
     public var idleTimeout = Duration.seconds(30)
     /// From the end of the idle time, or from the request line, to the end of the headers.
     public var headerTimeout = Duration.seconds(10)
+    /// Bytes of a body a second, on the average from the request line on; looked at once `headerTimeout` has passed.
+    public var bodyRateMin = 512
     /// From the request line to the last byte of the response. Longer than the longest wait of a parked request.
     public var requestTimeout = Duration.seconds(120)
     /// The largest body of any route.
@@ -86,7 +88,7 @@ public struct HTTPServerSettings: Sendable {
         if connectionMemoryBytes < 4096 { return "connectionMemoryBytes must be at least 4096" }
         if discardBytesMax < bodyBytesMax { return "discardBytesMax must be at least bodyBytesMax" }
         if bodyMemoryMax < bodyBytesMax { return "bodyMemoryMax must be at least bodyBytesMax" }
-        if perAddressConnectionsMax < 0 || effectiveParkedMax < 0 || unreservedResponseBytesMax < 0 {
+        if perAddressConnectionsMax < 0 || bodyRateMin < 0 || effectiveParkedMax < 0 || unreservedResponseBytesMax < 0 {
             return "limits must not be negative"
         }
         if !Self.areOrigins(corsOrigins) || !Self.areHosts(allowedHosts) { return "an origin or host is malformed" }

@@ -16,6 +16,7 @@ extension Connection {
         guard count > 0 else { return receiveEnd() }
         let bytes = UnsafeRawBufferPointer(start: body, count: count)
         count = 0
+        noteReceived(bytes.count)
         return receiveBody(bytes)
     }
 
@@ -27,7 +28,9 @@ extension Connection {
         let framing = RequestFraming(handle, method: method, version: version, checksLayout: checksLayout)
         if let fault = framing.fault { return refuse(ServerProblem(.malformedRequest, fault)) }
         // A NUL would hide the rest of the target.
-        if checksLayout, Int(bitPattern: url) + upload.targetBytes + 1 != Int(bitPattern: version) {
+        if upload.targetHasSpace
+            || checksLayout && Int(bitPattern: url) + upload.targetBytes + 1 != Int(bitPattern: version)
+        {
             return refuse(ServerProblem(.malformedRequest, "a malformed request line"))
         }
         upload.contentLength = framing.contentLength

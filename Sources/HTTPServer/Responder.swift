@@ -65,6 +65,10 @@ public struct Responder: Sendable {
     /// Reserved for this answer so far; 0 when it was answered.
     public var reservedBytes: Int { connection.reservedBytes(generation) }
 
+    /// Bytes of header fields (names, values, four for each) that are sure to fit the answer beside the server's own:
+    /// what is not, costs the client its connection. At least 0; 0 when it was answered.
+    public var headerRoom: Int { connection.headerRoom(generation) }
+
     /// What all answers together may reserve.
     public var responseMemoryMax: Int { connection.core.responseMemory.bytesMax }
 }

@@ -15,18 +15,24 @@ struct ServerMetrics: Sendable {
     let gzippedResponses = Counter(label: "postrider_http_gzipped_responses_total")
     /// Answers sent as they are because `responseMemoryMax` had no room for compressing them.
     let gzipsSkipped = Counter(label: "postrider_http_gzips_skipped_total")
-    /// Connections closed because the request, its response or the headers took too long.
-    let slowClients = Counter(label: "postrider_http_slow_clients_total")
     /// Connections that ended before the response was out.
     let brokenRequests = Counter(label: "postrider_http_broken_requests_total")
     private let refused: [ServerProblem.Code: Counter]
+    /// Connections closed because something took too long.
+    private let slowClients: [Exchange.Part: Counter]
 
     init() {
         refused = Dictionary(
             uniqueKeysWithValues: ServerProblem.Code.allCases.map {
                 ($0, Counter(label: "postrider_http_refused_total", dimensions: [("code", $0.rawValue)]))
             })
+        slowClients = Dictionary(
+            uniqueKeysWithValues: Exchange.Part.allCases.map {
+                ($0, Counter(label: "postrider_http_slow_clients_total", dimensions: [("part", $0.rawValue)]))
+            })
     }
+
+    func countSlow(_ part: Exchange.Part) { slowClients[part]?.increment() }
 
     func countRefused(_ code: ServerProblem.Code) { refused[code]?.increment() }
 }

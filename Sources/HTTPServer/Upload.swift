@@ -23,6 +23,7 @@ struct Upload {
 
     var stage = Stage.headers
     var targetBytes = 0
+    var targetHasSpace = false
     var match: Router.Match?
     var method: HTTPMethod?
     /// nil: chunked.

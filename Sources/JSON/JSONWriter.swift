@@ -1,7 +1,7 @@
 import CJSON
 public import Primitives
 
-/// Appends one JSON text to a byte array, on one line, placing the commas. A value; one owner at a time.
+/// Appends a JSON text to a byte array, on one line, placing the commas. A value; one owner at a time.
 ///
 /// It does not check nesting: the closures do. Keys are the caller's to keep unique.
 public struct JSONWriter {
@@ -94,6 +94,12 @@ public struct JSONWriter {
     public mutating func raw(_ text: ByteSlice) {
         separate()
         bytes.append(contentsOf: text)
+    }
+
+    /// Ends a JSON text and its line; another text may follow (newline-delimited JSON).
+    public mutating func endLine() {
+        bytes.append(UInt8(ascii: "\n"))
+        needsComma = false
     }
 
     private mutating func begin(_ bracket: UInt8) {

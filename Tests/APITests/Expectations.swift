@@ -12,6 +12,7 @@ func expectProblem(
     #expect(answer.status == status, comment, sourceLocation: sourceLocation)
     #expect(answer.header("Content-Type") == "application/problem+json", comment, sourceLocation: sourceLocation)
     #expect(answer.code == code, comment, sourceLocation: sourceLocation)
+    #expect(answer.header("Cache-Control") == "no-store", comment, sourceLocation: sourceLocation)
     guard answer.code != nil, let problem = try? answer.json() else {  // try?: the expectations above have failed
         return
     }

@@ -1,4 +1,5 @@
 import Consumers
+import HTTPServer
 import JSON
 import Primitives
 import Records
@@ -25,7 +26,7 @@ import Testing
     }
 
     private static func counted(_ answer: PollAnswer) -> Int {
-        answer.records.reduce(AnswerBytes.empty) { $0 + AnswerBytes.of($1.record) }
+        answer.records.reduce(AnswerBytes.emptyPoll) { $0 + AnswerBytes.of($1.record) }
             + answer.skipped.reduce(0) { $0 + AnswerBytes.ofSkipped($1.partition) }
     }
 
@@ -61,7 +62,9 @@ import Testing
             records.map { PollAnswer(ack: Self.id, records: [$0]) }
             + [PollAnswer(), PollAnswer(ack: Self.id, records: records, skipped: skipped + skipped)]
         for answer in answers {
-            let (counted, written) = (Self.counted(answer), RecordWriter.answer(answer).count)
+            let (counted, written) = (
+                Self.counted(answer), RecordAnswer.poll(answer).response(AnswerStyle()).body.count
+            )
             let items = answer.records.count + answer.skipped.count
             let wasteMax = 120 + 80 * items
             #expect(written <= counted)
@@ -91,7 +94,7 @@ import Testing
                 return Self.delivered(key: content(), value: content(), headers: headers)
             }
             let answer = PollAnswer(ack: Self.id, records: records)
-            #expect(RecordWriter.answer(answer).count <= Self.counted(answer))
+            #expect(RecordAnswer.poll(answer).response(AnswerStyle()).body.count <= Self.counted(answer))
         }
     }
 }

@@ -105,4 +105,47 @@ struct MemoryTests {
             })
         #expect(try client.request("POST", "/v1/consumers/c0/poll?client=slow&wait=5").status == 200)
     }
+
+    @Test func memoryIsBounded_WhenManyReadersDoNotReadTheirAnswers_OrLeave() throws {
+        let process = try process()
+        let client = try process.client()
+        // 16 MiB, of which an answer is at most a quarter of the memory.
+        let value = String(repeating: "v", count: 200 << 10)
+        let records = repeatElement(#"{"value_text":"\#(value)","partition":0}"#, count: 4)
+        let body = #"{"records":[\#(records.joined(separator: ","))]}"#
+        for _ in 0..<20 { #expect(try client.postJSON("/v1/topics/orders/records", body).status == 202) }
+        #expect(try client.read(80, as: "first", from: "orders").count == 80)
+        let target = "/v1/topics/orders/partitions/0/records"
+        let all = "\(target)?max_bytes=16777216&max=10000"
+        let bytes = try client.request("GET", all).body.count
+        #expect(bytes > Self.responseMemoryMax / 8 && bytes <= Self.responseMemoryMax / 4)
+        let slow = try (0..<30).map { _ in
+            let slow = try HTTPClient(port: try process.port(), receiveBytes: 4096)
+            for _ in 0..<6 { try slow.send("GET", all) }
+            return slow
+        }
+        var most = 0
+        let isHeld = try eventually {
+            most = max(most, try gauge("postrider_http_response_memory_bytes", client))
+            return most > Self.responseMemoryMax / 2
+        }
+        #expect(isHeld, "no answer waits: \(most)")
+        for _ in 0..<50 { most = max(most, try gauge("postrider_http_response_memory_bytes", client)) }
+        #expect(most <= Self.responseMemoryMax + 2 * Self.unreservedBytesMax, "\(most)")
+        // HEAD stands in no line, and waits for no record.
+        #expect([200, 503].contains(try client.request("HEAD", all, within: .seconds(5)).status))
+        // Readers that wait, and leave, hold nothing.
+        let waiting = try (0..<20).map { _ in
+            let reader = try process.client()
+            try reader.send("GET", "\(target)?offset=latest&wait=30")
+            return reader
+        }
+        for reader in slow + waiting { reader.close() }
+        #expect(
+            try eventually {
+                try gauge("postrider_http_response_memory_bytes", client) <= Self.unreservedBytesMax
+                    && gauge("postrider_http_parked_requests", client) == 0
+            })
+        #expect(try client.request("GET", all).body.count == bytes)
+    }
 }

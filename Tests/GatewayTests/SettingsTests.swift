@@ -97,6 +97,8 @@ import Testing
         (["limits.wait_max=5m"], "http.request_timeout"),
         (["http.request_timeout=1s"], "http.request_timeout"),
         (["http.body_memory_max=1MiB"], "http.body_memory_max"),
+        (["http.response_memory_max=6MiB"], "http.response_memory_max"),
+        (["limits.record_bytes_max=11MiB"], "http.response_memory_max"),
         (["http.header_bytes_max=100"], "http.header_bytes_max"),
         (["http.connections_max=16", "http.threads=17"], "http.connections_max"),
         (["http.idle_timeout=0ms"], "http.idle_timeout"),
@@ -113,6 +115,19 @@ import Testing
         for assignment in assignments { try settings.set(assignment) }
         let error = #expect(throws: SettingsError.self) { try settings.check() }
         #expect(error?.description.hasPrefix("\(name): ") == true, "\(error?.description ?? "")")
+    }
+
+    @Test func responseMemory_ThatHoldsOneRecord_IsEnough() throws {
+        var settings = Settings()
+        let least = settings.limits.recordAnswerBytesMax
+        #expect((6 << 20)...(7 << 20) ~= least, "six bytes for one, and little more")
+        try settings.set("http.response_memory_max=\(least)")
+        try settings.check()
+        try settings.set("http.response_memory_max=\(least - 1)")
+        let error = #expect(throws: SettingsError.self) { try settings.check() }
+        for word in ["http.response_memory_max", "limits.record_bytes_max", "\(least)"] {
+            #expect(error?.description.contains(word) == true)
+        }
     }
 
     /// The extremes of each key by itself are either refused in words or give a gateway that can be built.

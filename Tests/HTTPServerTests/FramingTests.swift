@@ -56,7 +56,7 @@ import Testing
     @Test func request_IsRefused_WhenHostIsMissingInHTTP11() throws {
         try withServer { server in
             let client = try server.client()
-            #expect(try client.exchange("GET /v1/topics/a HTTP/1.1\r\n\r\n").status == 400)
+            #expect(try client.exchange("GET /v1/topics/a HTTP/1.1\r\n\r\n").body == "malformed_request false")
             #expect(client.isClosedByServer())
         }
     }
@@ -75,6 +75,16 @@ import Testing
             let response = try client.exchange(
                 "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
             #expect(response.status == 400)
+        }
+    }
+
+    @Test(arguments: ["/v1/topics/a b", "/query?a=b c", "/query?a=b HTTP/1.0"])
+    func request_IsRefused_WhenItsTargetHasASpace(_ target: String) throws {
+        try withServer { server in
+            let client = try server.client()
+            let response = try client.exchange("GET \(target) HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(response.body == "malformed_request false")
+            #expect(client.isClosedByServer())
         }
     }
 

@@ -21,6 +21,42 @@ import Testing
         }
     }
 
+    /// A descriptor each, and nothing else: the others are served meanwhile, and the time-out ends them all.
+    @Test func connections_AreClosed_WhenTwoThousandSayNothing() throws {
+        try withServer({
+            Self.quick(&$0)
+            $0.idleTimeout = .seconds(2)
+        }) { server in
+            let silent = try (0..<2000).map { _ in try server.client() }
+            let connected = eventually { server.server.usage.connections >= 2000 }
+            #expect(connected)
+            #expect(try server.client().exchange(Self.get).body == "a")
+            let closed = silent.allSatisfy { $0.isClosedByServer() }
+            #expect(closed)
+            let quiet = eventually { server.server.usage.connections == 0 }
+            #expect(quiet)
+            #expect(try server.client().exchange(Self.get).body == "a")
+        }
+    }
+
+    /// However many do so, their answers stay within `responseMemoryMax`; others are told, and the deadline ends all.
+    @Test func memory_IsBounded_WhenNobodyReadsItsAnswer() throws {
+        try withServer({
+            Self.quick(&$0)
+            $0.idleTimeout = .seconds(30)
+            $0.responseMemoryMax = 50_000_000
+        }) { server in
+            let clients = try (0..<10).map { _ in try server.client(receiveBytes: 4096) }
+            for client in clients { try client.send("GET /big/20000000 HTTP/1.1\r\nHost: a\r\n\r\n") }
+            let full = eventually { server.server.usage.responseBytes >= 40_000_000 }
+            #expect(full)
+            #expect(server.server.usage.responseBytes <= 50_000_000 + 10 * (64 << 10))
+            #expect(try server.client().exchange(Self.get).body == "a")
+            let cut = eventually { server.server.usage.responseBytes == 0 }
+            #expect(cut)
+        }
+    }
+
     /// Each sends a byte whenever the socket takes one, so that no idle limit of the library ends it.
     @Test(arguments: [
         "", "GET /v1/topics/a HTTP/1.1\r\n", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
@@ -37,6 +73,24 @@ import Testing
                 _ = clock.wait(until: SystemClock().now() + .milliseconds(50)) { _ -> Bool? in nil }
             }
             #expect(!open)
+            #expect(try server.client().exchange(Self.get).body == "a")
+        }
+    }
+
+    @Test(arguments: [(200, 408), (4000, 200)])
+    func client_Sees408_WhenItsBodyTricklesIn(_ bytesPerSecond: Int, _ status: Int) throws {
+        try withServer({
+            $0.headerTimeout = .seconds(1)
+            $0.bodyRateMin = 1000
+        }) { server in
+            let slow = try server.client()
+            try slow.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8000\r\n\r\n")
+            var open = true
+            for _ in 0..<(8000 * 20 / bytesPerSecond) where open {
+                open = slow.trySend([UInt8](repeating: 120, count: bytesPerSecond / 20))
+                if !slow.isSilent(for: .milliseconds(50)) { break }
+            }
+            #expect(try slow.response().status == status)
             #expect(try server.client().exchange(Self.get).body == "a")
         }
     }

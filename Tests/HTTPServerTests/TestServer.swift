@@ -73,6 +73,11 @@ final class TestServer: Sendable {
                 ]
                 responder.respond(HTTPResponse(status: 200, headers: headers, body: Array("body".utf8)))
             },
+            Route(.get, "/fields/{bytes}") { request, responder in
+                let wanted = request.capture("bytes")
+                let fields = headers(bytes: wanted == "room" ? responder.headerRoom : Int(wanted) ?? 0)
+                responder.respond(HTTPResponse(status: 200, contentType: "text/plain", headers: fields, body: [120]))
+            },
             Route(.get, "/big/{bytes}") { request, responder in
                 let count = Int(request.capture("bytes")) ?? 0
                 responder.respond(HTTPResponse(status: 200, body: [UInt8](repeating: 120, count: count)))
@@ -132,6 +137,19 @@ final class TestServer: Sendable {
         server.stop(deadline: SystemClock().now() + within)
         timers.stop()
     }
+}
+
+/// Header fields of so many bytes, each with four for what is between and behind.
+private func headers(bytes: Int) -> [HTTPHeader] {
+    var left = bytes
+    var headers: [HTTPHeader] = []
+    while left >= 6 {
+        // What is left over must be a field too, or nothing.
+        let size = left >= 206 ? 200 : left
+        headers.append(HTTPHeader("X", String(repeating: "v", count: size - 5)))
+        left -= size
+    }
+    return headers
 }
 
 /// Runs `body` against a server of its own.

@@ -46,7 +46,9 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         var fetchErrors: [BrokerError] = []
         var subscribeErrors: [BrokerError] = []
         var fetches: [FetchRequest] = []
+        var watches: [FakeWatch] = []
         var isAssigning = true
+        var recordBytesMax: [TopicName: Int] = [:]
     }
 
     public let callbacks: PendingCallbacks
@@ -81,6 +83,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
             return (offset, state.subscriptions)
         }
         for listener in listeners { listener.tellAvailable(place) }
+        tellWatches { $0 == place }
         return offset
     }
 
@@ -88,6 +91,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     public func appendGap(_ place: TopicPartition, _ count: Int64) {
         state.withLock { $0.partitions[place]?.end += count }
         for listener in state.withLock({ $0.subscriptions }) { listener.tellAvailable(place) }
+        tellWatches { $0 == place }
     }
 
     /// Retention: offsets below are gone.
@@ -98,6 +102,11 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
             state.partitions[place]?.low = low
             state.partitions[place]?.end = max(low, end)
         }
+    }
+
+    /// Default: 1 MiB.
+    public func setRecordBytesMax(_ topic: TopicName, _ bytes: Int) {
+        state.withLock { $0.recordBytesMax[topic] = bytes }
     }
 
     /// Compaction: one record is gone.
@@ -162,6 +171,33 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         callbacks.add { completion(self.read(request)) }
     }
 
+    /// Tells by `callbacks`, at the next append, and also when the topic is deleted.
+    public func watch(
+        _ partition: TopicPartition, from offset: Int64, told: @escaping @Sendable () -> Void
+    ) throws(BrokerError) -> (any PartitionWatch)? {
+        let watch = FakeWatch(self, partition, told)
+        let end = state.withLock { state -> Int64? in
+            guard let here = state.partitions[partition] else { return nil }
+            if here.end <= offset { state.watches.append(watch) }
+            return here.end
+        }
+        guard let end else { throw BrokerError(.recordFatal, code: "unknown_topic", detail: "\(partition.topic)") }
+        return end <= offset ? watch : nil
+    }
+
+    private func tellWatches(where isConcerned: (TopicPartition) -> Bool) {
+        let told = state.withLock { state in
+            let told = state.watches.filter { isConcerned($0.partition) }
+            state.watches.removeAll { isConcerned($0.partition) }
+            return told
+        }
+        for watch in told { callbacks.add(watch.told) }
+    }
+
+    fileprivate func left(_ watch: FakeWatch) {
+        state.withLock { state in state.watches.removeAll { $0 === watch } }
+    }
+
     fileprivate func read(_ request: FetchRequest) -> Result<FetchResult, BrokerError> {
         state.withLock { state in
             state.fetches.append(request)
@@ -195,8 +231,10 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     // MARK: TopicAdmin
 
     public func knowledge(of topic: TopicName) -> TopicKnowledge {
-        let count = state.withLock { state in state.partitions.keys.count { $0.topic == topic } }
-        return count == 0 ? .missing : .known(KnownTopic(partitions: Int32(count), recordBytesMax: 1 << 20))
+        let (count, bytesMax) = state.withLock { state in
+            (state.partitions.keys.count { $0.topic == topic }, state.recordBytesMax[topic] ?? 1 << 20)
+        }
+        return count == 0 ? .missing : .known(KnownTopic(partitions: Int32(count), recordBytesMax: bytesMax))
     }
 
     public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
@@ -249,6 +287,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     public func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void) {
         let existed = knowledge(of: topic) != .missing
         state.withLock { state in state.partitions = state.partitions.filter { $0.key.topic != topic } }
+        tellWatches { $0.topic == topic }
         callbacks.add { completion(.success(existed)) }
     }
 
@@ -266,6 +305,21 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
             completion(.success(Dictionary(uniqueKeysWithValues: found)))
         }
     }
+}
+
+/// A wait for records of `FakeRecordSource`.
+public final class FakeWatch: PartitionWatch {
+    fileprivate let partition: TopicPartition
+    fileprivate let told: @Sendable () -> Void
+    private let source: FakeRecordSource
+
+    init(_ source: FakeRecordSource, _ partition: TopicPartition, _ told: @escaping @Sendable () -> Void) {
+        self.source = source
+        self.partition = partition
+        self.told = told
+    }
+
+    public func cancel() { source.left(self) }
 }
 
 /// A membership in `FakeRecordSource`.

@@ -1,0 +1,1 @@
+"""Parts of Scripts/fuzz-http."""
