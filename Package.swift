@@ -101,7 +101,13 @@ let package = Package(
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
-        tests("APITests", ["API", "Consumers", "Gateway", "GatewayTestSupport", "HTTPServer", "JSON", "Primitives"]),
+        tests(
+            "APITests",
+            [
+                "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "Records", "Spool", "Telemetry", "TestSupport",
+                log,
+            ]),
         tests(
             "EndToEndTests",
             ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),

@@ -16,7 +16,7 @@ public struct APISettings: Hashable, Sendable {
     public var recordsMax = 10_000
     /// Record headers of one record.
     public var headersMax = 100
-    /// Longest wait of a poll or a read.
+    /// Longest wait of a poll, a read, and `Prefer: wait`.
     public var waitMax = Duration.seconds(60)
     /// Items of a list's page, at most.
     public var listMax = 1_000

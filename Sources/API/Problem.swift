@@ -1,8 +1,10 @@
 import HTTPServer
 import JSON
 
-/// Whether what a failed produce call sent may be stored.
+/// Whether what a failed produce call sent is stored.
 enum ProduceOutcome: String, Sendable {
+    /// It is; what failed came later.
+    case accepted
     case notAccepted = "not_accepted"
     case unknown
 }
@@ -49,6 +51,11 @@ struct Problem: Error, Sendable {
         self.outcome = outcome
         self.parts = parts
     }
+
+    /// Nothing is promised whose answer cannot be sent.
+    static let answerMemory = Problem(
+        503, "overloaded", "The gateway is out of memory for answers", "http.response_memory_max is used up",
+        retryable: true, retryAfterSeconds: 1)
 
     /// A field or parameter that is malformed or out of bounds.
     static func invalid(_ field: String, _ reason: String, code: String = "invalid_parameter") -> Problem {

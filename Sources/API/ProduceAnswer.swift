@@ -20,6 +20,8 @@ struct ProduceAnswer: Sendable {
         between = Array(#"","\#(shortID)-"#.utf8)
     }
 
+    static func durability(_ acceptance: Acceptance) -> String { acceptance.synced ? "fsync" : "buffered" }
+
     /// No answer for so many records is larger.
     func bytesMax(records: Int) -> Int {
         buffered.count + records * (Self.digitsMax + between.count) + Self.end.utf8CodeUnitCount

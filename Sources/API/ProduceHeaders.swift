@@ -9,6 +9,8 @@ struct ProduceHeaders {
     private(set) var key: ByteSlice?
     /// Each `Postrider-Header-<name>`, in order.
     private(set) var recordHeaders: [RecordHeader] = []
+    /// The values of all `Prefer` fields.
+    let prefer: [String]
     /// The first `Content-Type`; nil without one, and for a form's.
     let contentType: [UInt8]?
 
@@ -22,6 +24,7 @@ struct ProduceHeaders {
         }
         if found.hasIdempotencyKey { try Self.refuseIdempotency("Idempotency-Key") }
         contentType = found.contentType
+        prefer = found.prefer
         for (name, value) in found.ours { try take(name, value) }
     }
 
@@ -31,6 +34,7 @@ struct ProduceHeaders {
         var hasIdempotencyKey = false
         var hasContentType = false
         var contentType: [UInt8]?
+        var prefer: [String] = []
         /// Names in lower case.
         var ours: [(name: String, value: [UInt8])] = []
 
@@ -40,6 +44,8 @@ struct ProduceHeaders {
             } else if field.isNamed("content-type") {
                 if !hasContentType, !Self.isForm(field) { contentType = field.textBytes }
                 hasContentType = true
+            } else if field.isNamed("prefer") {
+                prefer.append(field.text)
             } else if field.isNamed("content-encoding") {
                 hasContentEncoding = true
             } else if field.isNamed("idempotency-key") {

@@ -49,6 +49,7 @@ struct ProduceRoutes {
         let (api, answer) = (api, answer)
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             let records: [SpoolRecord]
+            let wait: ProduceWait?
             do throws(Problem) {
                 let topic = try request.ownTopic()
                 let parameters = try Parameters(request, allowed)
@@ -57,6 +58,9 @@ struct ProduceRoutes {
                 records = try decode(
                     Call(request: request, parameters: parameters, headers: headers, topic: topic, known: known))
                 try Self.reserve(responder, answer, for: records.count)
+                wait = PreferredWait(headers.prefer, clampedTo: api.settings.waitMax).map {
+                    ProduceWait($0, topic, responder, answer, api)
+                }
             } catch {
                 var problem = error
                 problem.outcome = .notAccepted
@@ -64,7 +68,8 @@ struct ProduceRoutes {
             }
             api.spool.submit(records) { result in
                 switch result {
-                case .success(let acceptance): responder.respond(answer.response(acceptance))
+                case .success(let acceptance):
+                    if let wait { wait.begin(acceptance) } else { responder.respond(answer.response(acceptance)) }
                 case .failure(let refusal): responder.respond(Problem(refusal).response)
                 }
             }
@@ -89,9 +94,7 @@ struct ProduceRoutes {
         _ responder: Responder, _ answer: ProduceAnswer, for records: Int
     ) throws(Problem) {
         if records > unreservedRecordsMax, !responder.reserve(answer.bytesMax(records: records)) {
-            throw Problem(
-                503, "overloaded", "The gateway is out of memory for answers", "http.response_memory_max is used up",
-                retryable: true, retryAfterSeconds: 1)
+            throw .answerMemory
         }
     }
 

@@ -1,13 +1,16 @@
-import DeadLetters
 import HTTPServer
 import JSON
 import Primitives
 import Records
 import Spool
-import Telemetry
 
-/// `GET /v1/receipts/{receipt}`: what became of a record.
+/// `GET /v1/receipts/{receipt}` and `POST /v1/receipts/query`: what became of records.
 struct ReceiptRoutes {
+    private static let noStore = [HTTPHeader("Cache-Control", "no-store")]
+    /// Receipts in one query.
+    private static let queryMax = 1_000
+    private static let queryBytesMax = 64 << 10
+
     private let api: API
 
     init(_ api: API) { self.api = api }
@@ -17,81 +20,183 @@ struct ReceiptRoutes {
         return [
             api.route(.get, "/v1/receipts/{receipt}") { request, responder throws(Problem) in
                 _ = try Parameters(request, [])
-                guard let receipt = Receipt(request.capture("receipt")) else {
-                    throw .invalid("receipt", "the form is <8 characters>-<number>", code: "invalid_receipt")
+                let lsn = try api.lsn(ofReceipt: request.capture("receipt"))
+                let inquiry = Inquiry(request, responder, api) { outcomes throws(Problem) in
+                    try Self.answer(outcomes[0], api.receipt(lsn))
                 }
-                guard receipt.spool == api.spool.shortID else {
-                    throw Problem(
-                        404, "receipt_held_elsewhere", "Another gateway gave out this receipt",
-                        "this is \(api.spool.shortID); ask \(receipt.spool)")
+                try inquiry.begin([lsn])
+            },
+            api.route(.post, "/v1/receipts/query", bodyBytesMax: Self.queryBytesMax) {
+                request, responder throws(Problem) in
+                _ = try Parameters(request, [])
+                let lsns = try Self.query(request.body, api)
+                let inquiry = Inquiry(request, responder, api) { outcomes throws(Problem) in
+                    try Self.answer(outcomes, lsns, responder, api)
                 }
-                try api.lookUp { responder.respond(Self.answer(receipt, api)) }
-            }
+                try inquiry.begin(lsns)
+            },
         ]
     }
 
-    /// Reads the disk.
-    private static func answer(_ receipt: Receipt, _ api: API) -> HTTPResponse {
-        do {
-            if let dead = try dead(receipt, api) { return dead }
-            switch try api.spool.outcome(of: receipt.lsn) {
-            case .accepted:
-                return answer(receipt, "accepted") { _ in }
-            case .delivered(let delivery):
-                return answer(receipt, "delivered") { writer in
-                    writer.place(delivery.partition)
-                    writer.key("offset")
-                    writer.integer(delivery.offset)
-                    writer.key("timestamp")
-                    writer.string(rfc3339(milliseconds: delivery.timestampMs))
-                }
-            case .expired:
-                // It may have died between the two looks.
-                if let dead = try dead(receipt, api) { return dead }
-                return Problem(
-                    410, "receipt_expired", "This receipt's outcome is no longer kept",
-                    "the record was settled long ago"
-                ).response
-            case .unknown:
-                return Problem(
-                    404, "unknown_receipt", "There is no such receipt", "this gateway never gave it out"
-                ).response
-            }
-        } catch {
-            return Problem(
-                503, "receipt_unreadable", "The outcome cannot be read now", "\(error)", retryable: true,
-                retryAfterSeconds: 5
-            ).response
-        }
-    }
-
-    /// nil unless the record is among the dead letters for good.
-    private static func dead(_ receipt: Receipt, _ api: API) throws -> HTTPResponse? {
-        guard let dead = try api.deadLetters.lookup(lsn: receipt.lsn), dead.state == .final else { return nil }
-        return answer(receipt, "dead") { writer in
-            writer.key("reason")
-            writer.object { writer in
-                writer.key("code")
-                writer.string(dead.code)
-                writer.key("detail")
-                writer.string(dead.detail)
-                writer.key("at")
-                writer.string(rfc3339(milliseconds: dead.atMs))
-            }
+    private static func answer(_ outcome: ReceiptOutcome, _ receipt: Receipt) throws(Problem) -> HTTPResponse {
+        switch outcome.state {
+        case .expired:
+            throw Problem(
+                410, "receipt_expired", "This receipt's outcome is no longer kept", "the record was settled long ago")
+        case .unknown:
+            throw Problem(404, "unknown_receipt", "There is no such receipt", "this gateway never gave it out")
+        case .accepted, .delivered, .dead:
+            var writer = JSONWriter()
+            writer.outcome(outcome, of: receipt)
+            return .json(writer.bytes, headers: noStore)
         }
     }
 
     private static func answer(
-        _ receipt: Receipt, _ state: String, _ more: (inout JSONWriter) -> Void
-    ) -> HTTPResponse {
-        var writer = JSONWriter()
+        _ outcomes: [ReceiptOutcome], _ lsns: [LSN], _ responder: Responder, _ api: API
+    ) throws(Problem) -> HTTPResponse {
+        var writer = JSONWriter(capacity: 192 * lsns.count)
         writer.object { writer in
-            writer.key("receipt")
-            writer.string(receipt.description)
-            writer.key("state")
-            writer.string(state)
-            more(&writer)
+            writer.key("receipts")
+            writer.array { writer in
+                for (lsn, outcome) in zip(lsns, outcomes) { writer.outcome(outcome, of: api.receipt(lsn)) }
+            }
         }
-        return .json(writer.bytes, headers: [HTTPHeader("Cache-Control", "no-store")])
+        guard responder.reserve(writer.bytes.count) else { throw .answerMemory }
+        return .json(writer.bytes, headers: noStore)
+    }
+
+    /// `{"receipts":[…]}`
+    private static func query(_ body: ByteSlice, _ api: API) throws(Problem) -> [LSN] {
+        let root: JSONValue
+        do throws(JSONError) {
+            root = try JSONDocument(body, tapeDepth: 2).root
+        } catch {
+            throw Problem(error)
+        }
+        guard let members = root.members else { throw .invalid("body", "an object with receipts is expected") }
+        var lsns: [LSN]?
+        for member in members {
+            guard member.has(name: "receipts") else {
+                throw .invalid(member.name, "there is no such field; known is receipts")
+            }
+            guard let elements = member.value.elements else { throw .invalid("receipts", "an array is expected") }
+            var found: [LSN] = []
+            for element in elements {
+                guard found.count < queryMax else { throw .invalid("receipts", "at most \(queryMax) are allowed") }
+                guard let text = element.string else { throw .invalid("receipts", "strings are expected") }
+                found.append(try api.lsn(ofReceipt: text))
+            }
+            lsns = found
+        }
+        guard let lsns, !lsns.isEmpty else { throw .invalid("receipts", "1 to \(queryMax) receipts are expected") }
+        return lsns
+    }
+}
+
+/// One question about receipts: looks them up, and waits as far as the client prefers to.
+private struct Inquiry: Sendable {
+    private let api: API
+    private let responder: Responder
+    private let preference: PreferredWait?
+    private let until: MonotonicInstant
+    /// Of outcomes in the order of the receipts asked for.
+    private let answer: @Sendable ([ReceiptOutcome]) throws(Problem) -> HTTPResponse
+
+    init(
+        _ request: HTTPRequest, _ responder: Responder, _ api: API,
+        _ answer: @escaping @Sendable ([ReceiptOutcome]) throws(Problem) -> HTTPResponse
+    ) {
+        self.api = api
+        self.responder = responder
+        self.answer = answer
+        preference = PreferredWait(request.headers(named: "prefer"), clampedTo: api.settings.waitMax)
+        until = api.clock.now() + (preference?.duration ?? .zero)
+    }
+
+    func begin(_ lsns: [LSN]) throws(Problem) {
+        try api.lookUp { look(up: lsns) }
+    }
+
+    /// Reads the disk.
+    private func look(up lsns: [LSN]) {
+        let outcomes: [ReceiptOutcome]
+        let awaited: [AwaitedRecords]
+        do {
+            outcomes = try lsns.map { try api.outcome(of: $0) }
+            awaited = preference == nil ? [] : try self.awaited(lsns, outcomes)
+        } catch {
+            responder.respond(
+                Problem(
+                    503, "receipt_unreadable", "The outcome cannot be read now", "\(error)", retryable: true,
+                    retryAfterSeconds: 5
+                ).response)
+            return
+        }
+        if let preference, preference.duration > .zero, !awaited.isEmpty {
+            wait(lsns, outcomes, awaited)
+        } else {
+            respond(outcomes)
+        }
+    }
+
+    /// For each lane, from the first to the last record that is not settled.
+    private func awaited(_ lsns: [LSN], _ outcomes: [ReceiptOutcome]) throws -> [AwaitedRecords] {
+        var lanes: [Int: AwaitedRecords] = [:]
+        for (lsn, outcome) in zip(lsns, outcomes) where outcome.isAccepted {
+            // What is not synced yet has no lane that could be read.
+            guard let lane = try api.spool.lane(of: lsn).map(Int.init), lane < api.spool.settings.lanes else {
+                continue
+            }
+            let known = lanes[lane]
+            lanes[lane] = AwaitedRecords(
+                lane: lane, first: min(known?.first ?? lsn, lsn), last: max(known?.last ?? lsn, lsn))
+        }
+        return Array(lanes.values)
+    }
+
+    private func wait(_ lsns: [LSN], _ outcomes: [ReceiptOutcome], _ awaited: [AwaitedRecords]) {
+        let open = zip(lsns, outcomes).filter { $0.1.isAccepted }.map(\.0)
+        let watch = OutcomeWatch(Set(open).sorted(), api)
+        let now = { @Sendable in
+            let news = Dictionary(uniqueKeysWithValues: zip(watch.lsns, watch.outcomes()))
+            return zip(lsns, outcomes).map { lsn, outcome in news[lsn] ?? outcome }
+        }
+        let isParked = responder.park(
+            until: until,
+            onTimeout: {
+                watch.cancel()
+                return response(now())
+            },
+            onClientGone: { watch.cancel() }, orAnswer: { response(outcomes) })
+        guard isParked else { return }
+        if !watch.start(awaited, settled: { respond(now()) }) { respond(outcomes) }
+    }
+
+    private func respond(_ outcomes: [ReceiptOutcome]) { responder.respond(response(outcomes)) }
+
+    private func response(_ outcomes: [ReceiptOutcome]) -> HTTPResponse {
+        let response: HTTPResponse
+        do throws(Problem) {
+            response = try answer(outcomes)
+        } catch {
+            response = error.response
+        }
+        return preference?.response(response) ?? response
+    }
+}
+
+extension API {
+    /// - Throws: for a text that is no receipt, and for another gateway's.
+    func lsn(ofReceipt text: String) throws(Problem) -> LSN {
+        guard let receipt = Receipt(text) else {
+            throw .invalid("receipt", "the form is <8 characters>-<number>", code: "invalid_receipt")
+        }
+        guard receipt.spool == spool.shortID else {
+            throw Problem(
+                404, "receipt_held_elsewhere", "Another gateway gave out this receipt",
+                "this is \(spool.shortID); ask \(receipt.spool)")
+        }
+        return receipt.lsn
     }
 }

@@ -63,7 +63,7 @@ final class Lane: @unchecked Sendable {
             }
             if let condemned { try bury(condemned.lsn, condemned.error) }
             if batch.isEmpty {
-                shared.pause(until: nextHandOver)
+                spool.pace(lane: index, until: nextHandOver)
                 if try !fill() { spool.waitForWork(lane: index, until: nil) }
             }
             if !batch.isEmpty { try deliver() }
@@ -101,10 +101,10 @@ final class Lane: @unchecked Sendable {
             }
             from = after
         }
-        try reconcile(from)
+        let dead = try reconcile(from)
         try handOver([], through: from)
         wasClaimed = true
-        try dropDelivered(through: from)
+        try dropDelivered(through: from, dead: dead)
         // With a batch in hand only a delivery shows that the broker is well again.
         if batch.isEmpty {
             backoff.reset()
@@ -113,7 +113,9 @@ final class Lane: @unchecked Sendable {
     }
 
     /// Decides the dead letters that a failure left pending, before anything of the lane is tried again.
-    private func reconcile(_ checkpoint: LSN) throws(LaneFailure) {
+    ///
+    /// - Returns: those that are dead.
+    private func reconcile(_ checkpoint: LSN) throws(LaneFailure) -> [LSN] {
         let dead: [LSN]
         do {
             dead = try shared.deadLetters.reconcile(lane: index, recoveredCheckpoint: checkpoint)
@@ -125,10 +127,11 @@ final class Lane: @unchecked Sendable {
             metrics.deadLetters.increment()
         }
         if let lsn = condemned?.lsn, lsn <= checkpoint { condemned = nil }
+        return dead
     }
 
     /// What the checkpoint passed and the spool does not know: the answer of that hand-over was lost.
-    private func dropDelivered(through checkpoint: LSN) throws(LaneFailure) {
+    private func dropDelivered(through checkpoint: LSN, dead: [LSN]) throws(LaneFailure) {
         if checkpoint > spool.delivered(lane: index) {
             // Where the records are, the broker knows. First of all: until it has told, nothing moves.
             do throws(BrokerError) {
@@ -139,7 +142,8 @@ final class Lane: @unchecked Sendable {
             }
         }
         let settled = batch.settle(batch.count(through: checkpoint))
-        spool.advance(lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled)
+        spool.advance(
+            lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled, dead: dead)
     }
 
     /// - Returns: false when the spool holds nothing more. What it found may all be at the broker already.
@@ -212,7 +216,7 @@ final class Lane: @unchecked Sendable {
         }
         condemned = nil
         let settled = batch.settle(1)
-        spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: settled)
+        spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: settled, dead: [lsn])
         backoff.reset()
         log.error(
             "record is dead",

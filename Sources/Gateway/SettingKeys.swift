@@ -73,6 +73,9 @@ extension Settings {
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
         count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
+        count(
+            "spool.outcome_waits_max", \.spool.outcomeWaitsMax, 0...1_000_000,
+            "Requests that wait for outcomes; more are answered at once."),
         SettingKey(
             name: "spool.sync", help: "always: 202 after the sync. interval: before it, said as buffered.",
             expected: "always or interval",
@@ -138,7 +141,7 @@ extension Settings {
         bytes("limits.request_bytes_max", \.limits.requestBytesMax, "A request in one piece."),
         bytes("limits.record_bytes_max", \.limits.recordBytesMax, "Key, value and headers of a record."),
         count("limits.records_max", \.limits.recordsMax, 1...100_000, "Records in one request."),
-        duration("limits.wait_max", \.limits.waitMax, "Longest wait of a poll."),
+        duration("limits.wait_max", \.limits.waitMax, "Longest wait of a poll, and of Prefer: wait."),
 
         SettingKey(
             name: "log.level", help: "The least severe level that is written.",

@@ -270,10 +270,12 @@ final class Connection: @unchecked Sendable {
 
     func park(
         _ generation: UInt64, until: MonotonicInstant, onTimeout: @escaping @Sendable () -> HTTPResponse,
-        onClientGone: @escaping @Sendable () -> Void
+        onClientGone: @escaping @Sendable () -> Void, orAnswer: (@Sendable () -> HTTPResponse)?
     ) -> Bool {
         guard core.takeParkingSpace() else {
-            if isOpen(generation) {
+            if let orAnswer {
+                answer(generation, orAnswer())
+            } else if isOpen(generation) {
                 let problem = ServerProblem(.parkedLimit, "too many requests are waiting", reachedHandler: true)
                 answer(generation, core.response(to: problem))
             }

@@ -29,13 +29,15 @@ public struct Responder: Sendable {
     ///     timer's thread or the one that stops the server.
     ///   - onClientGone: runs once, on the sweep's thread, when the client was seen to have left before any answer.
     ///     Best effort, within `sweepInterval`; a client that shuts its sending side down counts as gone.
-    /// - Returns: false when it is not parked: answered before, parked before, or answered now with 503 `parked_limit`.
+    ///   - orAnswer: makes the answer for when too many are parked already; nil: 503 `parked_limit`.
+    /// - Returns: false when it is not parked: answered before, parked before, or answered now for the limit.
     @discardableResult
     public func park(
         until: MonotonicInstant, onTimeout: @escaping @Sendable () -> HTTPResponse,
-        onClientGone: @escaping @Sendable () -> Void = {}
+        onClientGone: @escaping @Sendable () -> Void = {}, orAnswer: (@Sendable () -> HTTPResponse)? = nil
     ) -> Bool {
-        connection.park(generation, until: until, onTimeout: onTimeout, onClientGone: onClientGone)
+        connection.park(
+            generation, until: until, onTimeout: onTimeout, onClientGone: onClientGone, orAnswer: orAnswer)
     }
 
     /// Looks at the socket now. True also when the request was answered. Best effort: a client can leave right after.

@@ -27,15 +27,30 @@ struct RecentOutcomes {
         // Newest first: that is what is asked for. Thousands of runs at the most, each a comparison or two.
         for run in runs[head...].reversed() {
             guard let first = run.first, let last = run.last, first.lsn <= lsn, lsn <= last.lsn else { continue }
-            var low = 0
-            var high = run.count
-            while low < high {
-                let middle = (low + high) / 2
-                if run[middle].lsn < lsn { low = middle + 1 } else { high = middle }
-            }
-            if low < run.count, run[low].lsn == lsn { return run[low] }
+            let at = run.firstIndexInOrder { $0.lsn >= lsn }
+            if at < run.count, run[at].lsn == lsn { return run[at] }
         }
         return nil
+    }
+
+    /// Where each of the records is; nil for what is not remembered.
+    ///
+    /// - Parameter lsns: sorted.
+    func deliveries(of lsns: [LSN]) -> [Delivery?] {
+        var found = [Delivery?](repeating: nil, count: lsns.count)
+        guard let first = lsns.first, let last = lsns.last else { return found }
+        var missing = lsns.count
+        for run in runs[head...].reversed() where missing > 0 {
+            guard let begin = run.first, let end = run.last, begin.lsn <= last, first <= end.lsn else { continue }
+            var index = lsns.firstIndexInOrder { $0 >= begin.lsn }
+            for delivery in run[run.firstIndexInOrder { $0.lsn >= first }...] where index < lsns.count {
+                while index < lsns.count, lsns[index] < delivery.lsn { index += 1 }
+                guard index < lsns.count, lsns[index] == delivery.lsn else { continue }
+                if found[index] == nil { missing -= 1 }
+                found[index] = delivery
+            }
+        }
+        return found
     }
 
     /// - Parameter run: sorted by LSN.
@@ -54,5 +69,17 @@ struct RecentOutcomes {
             runs.removeFirst(head)
             head = 0
         }
+    }
+}
+
+extension Array {
+    /// First index whose element satisfies the predicate, which holds for all after it; the count when none does.
+    fileprivate func firstIndexInOrder(_ isBehind: (Element) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isBehind(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }

@@ -71,11 +71,17 @@ public final class Spool: Sendable {
     private let journal: Journal
     private let state: Lock<State>
     /// Apart from `state`, which every request and every commit needs.
-    private let outcomes: Lock<RecentOutcomes>
+    private let outcomes: Lock<OutcomeState>
     /// Wakes the lanes' threads.
-    private let wakeups: [Monitor<Bool>]
+    private let wakeups: [LaneWakeup]
     private let backlogs: [LaneBacklog]
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
+    private let waitRefusals = Counter(label: "postrider_spool_outcome_waits_refused_total")
+
+    private struct OutcomeState {
+        var recent: RecentOutcomes
+        var waits: OutcomeWaits
+    }
 
     /// Blocks on the disk while it recovers.
     ///
@@ -109,8 +115,11 @@ public final class Spool: Sendable {
         self.settings = settings
         recovery = opened.report
         let state = Lock(State(cursors: cursors, durable: opened.end))
-        outcomes = Lock(RecentOutcomes(capacity: settings.outcomesKept))
-        let wakeups = (0..<opened.lanes).map { _ in Monitor(false) }
+        outcomes = Lock(
+            OutcomeState(
+                recent: RecentOutcomes(capacity: settings.outcomesKept),
+                waits: OutcomeWaits(countMax: settings.outcomeWaitsMax, delivered: cursors.lanes.map(\.delivered))))
+        let wakeups = (0..<opened.lanes).map { _ in LaneWakeup() }
         self.state = state
         self.wakeups = wakeups
         let backlogs = cursors.lanes.indices.map { lane in
@@ -127,7 +136,7 @@ public final class Spool: Sendable {
                     }
                 }
                 for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
-                    wakeups[lane].wake()
+                    wakeups[lane].hasWork()
                     backlogs[lane].report()
                 }
             },
@@ -149,7 +158,7 @@ public final class Spool: Sendable {
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
     public func close() {
         journal.close()
-        for wakeup in wakeups { wakeup.wake() }
+        for wakeup in wakeups { wakeup.end() }
     }
 
     // MARK: - Intake
@@ -243,15 +252,16 @@ public final class Spool: Sendable {
     }
 
     /// Sleeps until there may be something for the lane, the deadline passes, or `wake(lane:)`.
-    public func waitForWork(lane: Int, until deadline: MonotonicInstant?) {
-        _ = wakeups[lane].wait(until: deadline) { woken -> Bool? in
-            defer { woken = false }
-            return woken ? true : nil
-        }
+    public func waitForWork(lane: Int, until deadline: MonotonicInstant?) { wakeups[lane].wait(until: deadline) }
+
+    /// Sleeps until the deadline, `wake(lane:)`, or somebody waits for the outcome of a record of the lane.
+    public func pace(lane: Int, until deadline: MonotonicInstant) {
+        guard SystemClock().now() < deadline, !outcomes.withLock({ $0.waits.isAwaited(lane: lane) }) else { return }
+        wakeups[lane].pace(until: deadline)
     }
 
-    /// Ends a `waitForWork`.
-    public func wake(lane: Int) { wakeups[lane].wake() }
+    /// Ends a `waitForWork` and a `pace`.
+    public func wake(lane: Int) { wakeups[lane].end() }
 
     /// Records how far a lane got. Only ever forward.
     ///
@@ -260,11 +270,16 @@ public final class Spool: Sendable {
     ///   - scanned: nothing of the lane below is undelivered.
     ///   - settled: records that `scanned` passes for the first time, delivered or dead.
     ///   - deliveries: of the hand-over that was just committed.
+    ///   - dead: of the records that `delivered` passes, those that are dead for good.
     public func advance(
-        lane: Int, delivered: LSN, scanned: LSN, settled: TopicCounts = TopicCounts(), deliveries: [Delivery] = []
+        lane: Int, delivered: LSN, scanned: LSN, settled: TopicCounts = TopicCounts(), deliveries: [Delivery] = [],
+        dead: [LSN] = []
     ) {
         // First: a receipt must not find its record neither waiting nor delivered.
-        outcomes.withLock { $0.add(deliveries) }
+        let calls = outcomes.withLock { outcomes in
+            outcomes.recent.add(deliveries)
+            return dead.flatMap { outcomes.waits.died($0, lane: lane) } + outcomes.waits.passed(delivered, lane: lane)
+        }
         state.withLock { state in
             state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
             state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
@@ -273,12 +288,13 @@ public final class Spool: Sendable {
             backlogs[lane].remove(settled)
             backlogs[lane].report()
         }
+        for call in calls { call.told(call.news) }
     }
 
     /// Adds outcomes that the broker kept, after a start or a lost answer.
     public func remember(_ deliveries: [Delivery]) {
         let sorted = deliveries.sorted { $0.lsn < $1.lsn }
-        outcomes.withLock { $0.add(sorted) }
+        outcomes.withLock { $0.recent.add(sorted) }
     }
 
     /// Accepted records of the lane that are neither delivered nor dead: `postrider_lane_lag_records`. Those on their
@@ -289,6 +305,42 @@ public final class Spool: Sendable {
     /// The same of one topic; at least 1 until its lane has read through what was recovered. Never blocks.
     public func lagRecords(topic: TopicName) -> Int { backlog(of: topic).records(of: topic) }
 
+    // MARK: - Waiting for outcomes
+
+    /// The lane of a topic's records.
+    public func lane(of topic: TopicName) -> Int { Int(Records.lane(of: topic, lanes: settings.lanes)) }
+
+    /// Tells when the records are settled, at once if they are already. Never blocks. The lanes concerned do not pause
+    /// between hand-overs while somebody waits.
+    ///
+    /// - Parameters:
+    ///   - records: at most one of each lane, of records that were accepted.
+    ///   - told: on a lane's thread, or on the caller's; must not block.
+    /// - Returns: nil when so many wait already that this one may not (`outcomeWaitsMax`); nothing is told then.
+    public func whenSettled(
+        _ records: [AwaitedRecords], _ told: @escaping @Sendable (OutcomeNews) -> Void
+    ) -> OutcomeWait? {
+        switch outcomes.withLock({ $0.waits.add(records, told) }) {
+        case .refused:
+            waitRefusals.increment()
+            return nil
+        case .settled:
+            told(.settled)
+            return OutcomeWait(id: 0) { _ in }
+        case .waits(let id):
+            for one in records { wakeups[one.lane].hurry() }
+            return OutcomeWait(id: id) { [self] id in outcomes.withLock { $0.waits.remove(id) } }
+        }
+    }
+
+    /// How many wait now.
+    public var outcomeWaits: Int { outcomes.withLock { $0.waits.count } }
+
+    /// Where records are, from memory; nil for those that are not delivered, or not remembered.
+    ///
+    /// - Parameter lsns: sorted.
+    public func deliveries(of lsns: [LSN]) -> [Delivery?] { outcomes.withLock { $0.recent.deliveries(of: lsns) } }
+
     // MARK: - Receipts
 
     /// What became of a record. May block on the disk.
@@ -296,7 +348,7 @@ public final class Spool: Sendable {
     /// Which places an epoch never used is known only while its segments exist: where everything was settled, a receipt
     /// that was made up is `expired`.
     public func outcome(of lsn: LSN) throws(JournalError) -> Outcome {
-        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
+        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
         guard lsn < journal.written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
         if let settled = settledOutcome(of: lsn) { return settled }
         let durable = journal.durable
@@ -313,7 +365,7 @@ public final class Spool: Sendable {
         if let settled = settledOutcome(of: lsn) { return settled }
         guard let lane, Int(lane) < backlogs.count else { return lsn >= durable ? .accepted : .unknown }
         let delivered = delivered(lane: Int(lane))
-        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
+        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
         return lsn > delivered ? .accepted : .expired
     }
 
@@ -321,12 +373,12 @@ public final class Spool: Sendable {
     private func settledOutcome(of lsn: LSN) -> Outcome? {
         // The cursors first: `advance` remembers an outcome before they pass it.
         let released = state.withLock { $0.cursors.released(durable: $0.durable) }
-        if let known = outcomes.withLock({ $0[lsn] }) { return .delivered(known) }
+        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
         return lsn < released ? .expired : nil
     }
 
-    /// nil where no synced record stands.
-    private func lane(of lsn: LSN) throws(JournalError) -> UInt8? {
+    /// The lane of a record that was accepted; nil where no synced record stands. May block on the disk.
+    public func lane(of lsn: LSN) throws(JournalError) -> UInt8? {
         guard let frame = try journal.reader(from: lsn).next(), frame.first <= lsn, lsn < frame.end else { return nil }
         var lane: UInt8?
         do throws(MalformedBytes) {
@@ -335,12 +387,5 @@ public final class Spool: Sendable {
             throw .corruption([lsn..<LSN(rawValue: lsn.rawValue + 1)], detail: error.what)
         }
         return lane
-    }
-}
-
-extension Monitor<Bool> {
-    fileprivate func wake() {
-        withLock { $0 = true }
-        signal()
     }
 }

@@ -9,6 +9,9 @@ public struct SpoolSettings: Hashable, Sendable {
     public var bytesMax: Int64 = 8 << 30
     /// Delivered records whose place is remembered for receipts.
     public var outcomesKept = 100_000
+    /// Requests that wait for outcomes (`Prefer: wait`); beyond it they are answered without waiting. As many as there
+    /// are connections by default.
+    public var outcomeWaitsMax = 12_000
 
     public init() {}
 

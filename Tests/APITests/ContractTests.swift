@@ -19,7 +19,6 @@ import Testing
     private static let announced: Set = [
         "DELETE /v1/dead-letters/{receipt}", "GET /v1/dead-letters", "GET /v1/dead-letters/{receipt}",
         "POST /v1/dead-letters/{receipt}/redeliver",
-        "POST /v1/receipts/query",
     ]
 
     @Test func routes_AreThoseOfTheDocument() {

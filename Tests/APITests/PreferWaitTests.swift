@@ -1,0 +1,266 @@
+import Forwarder
+import GatewayTestSupport
+import HTTPServer
+import JSON
+import Primitives
+import Spool
+import Testing
+
+/// `Prefer: wait` of produce calls: 200 once all is delivered, 422 when one is dead, 202 when the wait is over.
+@Suite struct PreferWaitTests {
+    private static let long = ("Prefer", "wait=30")
+
+    private func produce(
+        _ client: HTTPClient, _ values: [String], _ prefer: (String, String) = PreferWaitTests.long
+    ) throws -> Answer {
+        let records = values.map { #"{"value_text":"\#($0)","partition":0}"# }.joined(separator: ",")
+        return try client.request(
+            "POST", "/v1/topics/orders/records", [("Content-Type", "application/json"), prefer],
+            body: Array(#"{"records":[\#(records)]}"#.utf8))
+    }
+
+    private func states(_ answer: Answer) throws -> [String?] {
+        try answer.json()["outcomes"]?.list.map { $0["state"]?.string } ?? []
+    }
+
+    @Test func produce_TellsEachPlace_OnceDelivered() throws {
+        let gateway = try LocalGateway()
+        let client = try gateway.client()
+        let one = try client.request(
+            "POST", "/v1/topics/orders?partition=3", [("prefer", "respond-async, WAIT=\"30\"; x=y")], body: [120])
+        let body = Array("{\"value\":1,\"partition\":1}\n{\"value\":2,\"partition\":1}".utf8)
+        let lines = try client.request(
+            "POST", "/v1/topics/orders/records", [("Content-Type", "application/x-ndjson"), Self.long], body: body)
+        for (answer, places) in [(one, [(3, 0)]), (lines, [(1, 0), (1, 1)])] as [(Answer, [(Int64, Int64)])] {
+            #expect(answer.status == 200)
+            #expect(answer.header("Preference-Applied") == "wait=30")
+            #expect(answer.header("Vary") == "Prefer")
+            let json = try answer.json()
+            #expect(json["durability"]?.string == "fsync")
+            let outcomes = json["outcomes"]?.list ?? []
+            #expect(outcomes.map { $0["receipt"]?.string } == json["receipts"]?.list.map { $0.string })
+            #expect(outcomes.map { $0["partition"]?.int64 } == places.map(\.0))
+            #expect(outcomes.map { $0["offset"]?.int64 } == places.map(\.1))
+            for outcome in outcomes {
+                let receipt = try #require(outcome["receipt"]?.string)
+                #expect(try client.request("GET", "/v1/receipts/\(receipt)").text == outcome.rawText)
+            }
+        }
+    }
+
+    @Test func produce_Is202_WhenTheWaitIsOver() throws {
+        let gateway = try FakeGateway(holding: true)
+        for (prefer, applied) in [("wait=0.05", "wait=0.05"), ("wait=0", "wait=0")] {
+            let answer = try produce(gateway.client(), ["a", "b"], ("Prefer", prefer))
+            #expect(answer.status == 202)
+            #expect(answer.header("Preference-Applied") == applied)
+            #expect(answer.header("Vary") == "Prefer")
+            #expect(try answer.json()["receipts"]?.list.count == 2)
+            #expect(try answer.json()["outcomes"] == nil)
+        }
+    }
+
+    @Test func malformedWaits_AreIgnored() throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try gateway.client()
+        for prefer in [
+            "wait", "wait=", "wait=x", "wait=-1", "wait=1e3", "wait=.5", "wait=5.", "wait=1.2.3", "respond-async",
+            "return=\"a,wait=5\"", "await=5", "wait=x, wait=5",
+        ] {
+            let answer = try produce(client, ["a"], ("Prefer", prefer))
+            #expect(answer.status == 202, "\(prefer)")
+            #expect(answer.header("Preference-Applied") == nil, "\(prefer)")
+        }
+    }
+
+    @Test func longWaits_AreCut() throws {
+        let gateway = try FakeGateway()
+        for prefer in ["wait=61", "wait=99999999999999999999"] {
+            let answer = try produce(gateway.client(), ["a"], ("Prefer", prefer))
+            #expect(answer.status == 200)
+            #expect(answer.header("Preference-Applied") == "wait=60")
+        }
+    }
+
+    @Test func produce_Is422WithEveryOutcome_OnceAllIsSettledAndOneIsDead() throws {
+        let gateway = try FakeGateway()
+        let answer = try produce(gateway.client(), ["a", "BAD", "c"])
+        expectProblem(answer, 422, "records_dead_lettered", outcome: "accepted", retryable: false)
+        #expect(answer.header("Preference-Applied") == "wait=30")
+        #expect(try states(answer) == ["delivered", "dead", "delivered"])
+        let dead = try answer.json()["outcomes"]?[1]
+        #expect(dead?["reason"]?["code"]?.string == "record_refused")
+        let receipt = try #require(try answer.json()["receipts"]?[1]?.string)
+        #expect(try gateway.client().request("GET", "/v1/receipts/\(receipt)").text == dead?.rawText)
+    }
+
+    /// The dead one comes first, and what follows it hangs.
+    @Test func produce_Is422AtTheEndOfTheWait_WhenOneIsDeadAndOthersAreNotSettled() throws {
+        let gateway = try FakeGateway()
+        gateway.hold("x")
+        let answer = try produce(gateway.client(), ["BAD", "x"], ("Prefer", "wait=2"))
+        expectProblem(answer, 422, "records_dead_lettered", outcome: "accepted", retryable: false)
+        #expect(try states(answer) == ["dead", "accepted"])
+        gateway.release()
+    }
+
+    @Test func waitingProduce_Is202_WhenTheGatewayStops() throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try HTTPClient(port: gateway.server.port)
+        try client.send("POST", "/v1/topics/orders", [Self.long], body: [120])
+        #expect(eventually { gateway.server.usage.parked == 1 })
+        gateway.stop()
+        let answer = try client.answer()
+        #expect(answer.status == 202)
+        #expect(try answer.json()["receipts"]?.list.count == 1)
+    }
+
+    @Test func wait_Ends_WhenTheClientLeaves() throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try gateway.client()
+        try client.send("POST", "/v1/topics/orders", [Self.long], body: [120])
+        #expect(eventually { gateway.spool.outcomeWaits == 1 })
+        client.close()
+        #expect(eventually { gateway.spool.outcomeWaits == 0 && gateway.server.usage.parked == 0 })
+    }
+
+    @Test func wait_IsNotMade_WhenAsManyWaitAsMay() throws {
+        var settings = FakeGateway.spoolSettings
+        settings.outcomeWaitsMax = 1
+        let gateway = try FakeGateway(holding: true, spool: settings)
+        let first = try gateway.client()
+        try first.send("POST", "/v1/topics/orders", [Self.long], body: [120])
+        #expect(eventually { gateway.spool.outcomeWaits == 1 })
+        #expect(try produce(gateway.client(), ["b"]).status == 202)
+        gateway.release()
+        #expect(try first.answer().status == 200)
+    }
+
+    /// What is accepted must not be answered with an error that leaves it open.
+    @Test func produce_Is202_WhenAsManyAreParkedAsMay() throws {
+        let gateway = try FakeGateway(holding: true, http: { $0.parkedMax = 1 })
+        let first = try gateway.client()
+        try first.send("POST", "/v1/topics/orders", [Self.long], body: [120])
+        #expect(eventually { gateway.server.usage.parked == 1 })
+        #expect(try produce(gateway.client(), ["b"]).status == 202)
+        gateway.release()
+        #expect(try first.answer().status == 200)
+    }
+
+    /// A lane that pauses between large hand-overs does not while somebody waits.
+    @Test func waitingRecord_IsNotHeldUpByThePaceOfItsLane() throws {
+        var settings = ForwarderSettings()
+        settings.handOverInterval = .seconds(3600)
+        settings.pacedRecords = 2
+        let gateway = try FakeGateway(forwarder: settings)
+        let client = try gateway.client()
+        #expect(try produce(client, ["a", "b"]).status == 200)
+        // The lane pauses for an hour now.
+        let before = try produce(client, ["c"], ("Prefer", "respond-async"))
+        #expect(before.status == 202)
+        let receipt = try #require(try before.json()["receipts"]?[0]?.string)
+        let answer = try client.request("GET", "/v1/receipts/\(receipt)", [Self.long])
+        #expect(try answer.json()["state"]?.string == "delivered")
+        #expect(try produce(client, ["d"]).status == 200)
+    }
+}
+
+/// `GET /v1/receipts/{receipt}` with `Prefer: wait`, and `POST /v1/receipts/query`.
+@Suite struct ReceiptWaitTests {
+    private func accept(_ client: HTTPClient, _ value: String) throws -> String {
+        try client.produce("orders", value, partition: 0)
+    }
+
+    private func query(
+        _ client: HTTPClient, _ receipts: [String], _ prefer: String = "respond-async"
+    ) throws -> Answer {
+        let list = receipts.map { "\"\($0)\"" }.joined(separator: ",")
+        return try client.request(
+            "POST", "/v1/receipts/query", [("Prefer", prefer)], body: Array(#"{"receipts":[\#(list)]}"#.utf8))
+    }
+
+    private func states(_ answer: Answer) throws -> [String?] {
+        try answer.json()["receipts"]?.list.map { $0["state"]?.string } ?? []
+    }
+
+    @Test func receipt_WaitsUntilItsRecordIsSettled() throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try gateway.client()
+        let good = try accept(client, "good")
+        let bad = try accept(client, "BAD")
+        let over = try client.request("GET", "/v1/receipts/\(good)", [("Prefer", "wait=0.05")])
+        #expect(over.status == 200)
+        #expect(try over.json()["state"]?.string == "accepted")
+        #expect(over.header("Preference-Applied") == "wait=0.05")
+        let waiting = try [good, bad].map { receipt in
+            let client = try gateway.client()
+            try client.send("GET", "/v1/receipts/\(receipt)", [("Prefer", "wait=30")])
+            return client
+        }
+        #expect(eventually { gateway.spool.outcomeWaits == 2 })
+        gateway.release()
+        let answers = try waiting.map { try $0.answer() }
+        #expect(try answers.map { try $0.json()["state"]?.string } == ["delivered", "dead"])
+        #expect(answers.allSatisfy { $0.header("Preference-Applied") == "wait=30" })
+        #expect(answers.allSatisfy { $0.header("Cache-Control") == "no-store" })
+        // Settled already: answered at once.
+        let again = try client.request("GET", "/v1/receipts/\(bad)", [("Prefer", "wait=30")])
+        #expect(try again.json()["reason"]?["code"]?.string == "record_refused")
+    }
+
+    @Test func query_AnswersInTheOrderAsked_AndWaitsForAll() throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try gateway.client()
+        var receipts: [String] = []
+        for number in 0..<5 {
+            receipts.append(
+                try client.produce("topic-\(number)", number == 3 ? "BAD" : "good", partition: 0))
+        }
+        let made = receipts[0].prefix(9) + "1"
+        #expect(try states(query(client, receipts)) == Array(repeating: "accepted", count: 5))
+        let waiting = try gateway.client()
+        let asked = [receipts[4], String(made), receipts[3], receipts[4], receipts[0], receipts[1], receipts[2]]
+        let list = asked.map { "\"\($0)\"" }.joined(separator: ",")
+        try waiting.send(
+            "POST", "/v1/receipts/query", [("Prefer", "wait=30")], body: Array(#"{"receipts":[\#(list)]}"#.utf8))
+        #expect(eventually { gateway.spool.outcomeWaits == 1 })
+        gateway.release()
+        let answer = try waiting.answer()
+        #expect(answer.status == 200)
+        #expect(answer.header("Preference-Applied") == "wait=30")
+        #expect(answer.header("Cache-Control") == "no-store")
+        #expect(
+            try states(answer)
+                == ["delivered", "unknown", "dead", "delivered", "delivered", "delivered", "delivered"])
+        #expect(try answer.json()["receipts"]?.list.map { $0["receipt"]?.string } == asked)
+    }
+
+    @Test(arguments: [-1, 0, 1]) func query_IsLimited(by difference: Int) throws {
+        let gateway = try FakeGateway(holding: true)
+        let client = try gateway.client()
+        let receipt = try accept(client, "good")
+        let answer = try query(client, Array(repeating: receipt, count: 1000 + difference))
+        if difference <= 0 {
+            #expect(try states(answer).count == 1000 + difference)
+        } else {
+            expectProblem(answer, 400, "invalid_parameter")
+        }
+    }
+
+    @Test func badQueries_AreRefused() throws {
+        let gateway = try FakeGateway()
+        let client = try gateway.client()
+        let receipt = try accept(client, "good")
+        let foreign = (receipt.first == "a" ? "b" : "a") + receipt.dropFirst()
+        let cases: [(body: String, status: Int, code: String)] = [
+            ("", 400, "malformed_json"), ("[]", 400, "invalid_parameter"), ("{}", 400, "invalid_parameter"),
+            (#"{"receipts":7}"#, 400, "invalid_parameter"), (#"{"receipts":[7]}"#, 400, "invalid_parameter"),
+            (#"{"receipts":[]}"#, 400, "invalid_parameter"), (#"{"more":[]}"#, 400, "invalid_parameter"),
+            (#"{"receipts":["x"]}"#, 400, "invalid_receipt"),
+            (#"{"receipts":["\#(foreign)"]}"#, 404, "receipt_held_elsewhere"),
+        ]
+        for (body, status, code) in cases {
+            expectProblem(try client.postJSON("/v1/receipts/query", body), status, code, retryable: false, "\(body)")
+        }
+    }
+}
