@@ -92,7 +92,10 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
         tests(
             "AnswerBytesTests",
-            ["API", "Broker", "Consumers", "HTTPServer", "JSON", "Primitives", "Records", "TestSupport"]),
+            [
+                "API", "Broker", "Consumers", "GatewayTestSupport", "HTTPServer", "JSON", "Primitives", "Records",
+                "TestSupport", log,
+            ]),
         // A gateway in the test's process, and a client over real sockets.
         .target(
             name: "GatewayTestSupport",

@@ -108,11 +108,9 @@ struct AnswerStyle: Sendable {
 extension AnswerStyle {
     /// What the request asks for.
     ///
-    /// - Parameters:
-    ///   - max: records that the answer may have.
-    ///   - fieldRoom: bytes of header fields that its connection can send.
+    /// - Parameter max: records that the answer may have.
     /// - Throws: 406, and 400 when several records are asked for as bytes.
-    init(_ request: HTTPRequest, _ parameters: Parameters, max: Int, fieldRoom: Int) throws(Problem) {
+    init(_ request: HTTPRequest, _ parameters: Parameters, max: Int, _ responder: Responder) throws(Problem) {
         values = try parameters.valueForm()
         var accept: [String] = []
         request.visitHeaders { if $0.isNamed("accept") { accept.append($0.text) } }
@@ -125,7 +123,7 @@ extension AnswerStyle {
             throw .invalid("max", "application/octet-stream holds one record: say max=1")
         }
         self.form = form
-        fieldBytesMax = Swift.max(0, min(AnswerLimits.fieldBytesMax, fieldRoom))
+        if form != .json { fieldBytesMax = min(AnswerLimits.fieldBytesMax, responder.headerRoom) }
     }
 }
 

@@ -32,7 +32,7 @@ struct PollRoute {
         let wait = try parameters.seconds("wait", clampedTo: api.settings.waitMax) ?? .zero
         let max = try parameters.integer("max", in: 1...AnswerLimits.recordsMax) ?? AnswerLimits.recordsDefault
         let maxBytes = try parameters.integer("max_bytes", in: 1...AnswerLimits.bytesMax) ?? AnswerLimits.bytesDefault
-        let style = try AnswerStyle(request, parameters, max: max, fieldRoom: responder.headerRoom)
+        let style = try AnswerStyle(request, parameters, max: max, responder)
         let parked = Lock(ParkedPoll())
         if wait > .zero {
             let isParked = responder.park(

@@ -86,8 +86,8 @@ extension Problem {
         case .leasesLost(let result):
             self.init(
                 409, error.code, "Some deliveries are no longer yours",
-                "they were past their deadline, given back, of an older delivery, or never handed out; with the others it "
-                    + "is done")
+                "they were past their deadline, given back, of an older delivery, or never handed out; with the "
+                    + "others it is done")
             extra = { writer in
                 writer.key("results")
                 writer.array { writer in

@@ -242,17 +242,16 @@ extension ConsumerState {
             if partition.skipped != nil { overhead += poll.memory.skippedBytes(ticket.partition) }
             for (record, cost) in zip(fetch.records, costs)
             where isWanted(record.offset, ticket, gather.repeated, part, partition, now) {
-                if ticket.isFresh, deliveriesMax < .max, partition.attempts(before: record.offset) >= deliveriesMax,
-                    part.records.isEmpty
-                {
+                let isUsedUp =
+                    ticket.isFresh && deliveriesMax < .max
+                    && partition.attempts(before: record.offset) >= deliveriesMax
+                if isUsedUp, part.records.isEmpty {
                     partition.addDead(record)
                     continue
                 }
-                let isBehindDead = ticket.isFresh && mode == .ordered && partition.dead > deadBefore
-                // Entries are made in order: what is gathered before it is leased first.
-                let isDeadLater =
-                    ticket.isFresh && deliveriesMax < .max
-                    && partition.attempts(before: record.offset) >= deliveriesMax
+                // Entries are made in order: what is gathered before a dead one is leased first. And in order, nothing
+                // goes past a dead one that is not synced.
+                let isBarred = isUsedUp || ticket.isFresh && mode == .ordered && partition.dead > deadBefore
                 let size = record.record.bytes
                 let isOver =
                     !isRepeat && gather.count > 0
@@ -263,7 +262,7 @@ extension ConsumerState {
                     && !partition.admits(
                         record.offset, gathered: part.records.count, firstGathered: part.records.first?.offset)
                 if isOutside { noteWindow(&partition, isFull: true) }
-                if isOver || isOutside || isBehindDead || isDeadLater || !isRepeat && gather.count >= poll.max {
+                if isOver || isOutside || isBarred || !isRepeat && gather.count >= poll.max {
                     covered = record.offset
                     isFull = true
                     break

@@ -22,6 +22,8 @@ extension ConsumerState {
                 id: id, client: request.client, max: request.max, maxBytes: request.maxBytes,
                 memory: request.memory, waitUntil: waitUntil, giveUpAt: waitUntil + settings.brokerTimeout,
                 isWaitOver: waitUntil <= now))
+        // Also one that is answered at once says that somebody is there.
+        idleSince = nil
         ensureOpen(now)
         return id
     }

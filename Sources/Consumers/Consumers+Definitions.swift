@@ -10,8 +10,9 @@ extension Consumers {
     /// partition before the completion; partitions that the store has an offset for already (a Kafka group of that
     /// name) keep it. Changing nothing is an update.
     ///
-    /// - Parameter replacing: other topics, another mode or another dead-letter topic are taken over: topics that stay keep their committed
-    ///   offsets, new ones begin at `from`, the others' offsets are deleted, and every lease is void.
+    /// - Parameter replacing: other topics, another mode or another dead-letter topic are taken over: topics that stay
+    ///   keep their committed offsets, new ones begin at `from`, the others' offsets are deleted, and every lease is
+    ///   void.
     ///
     /// Fails with `conflict`, `invalid`, `unknownTopic`, `unreadable`, `unavailable`, `limitReached`, `stopping`.
     public func define(

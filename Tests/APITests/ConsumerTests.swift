@@ -163,4 +163,105 @@ import Testing
         expectProblem(
             try client.postJSON("/v1/consumers/none/seek", #"{"to":"latest"}"#), 404, "unknown_consumer")
     }
+
+    // MARK: Nacks, extensions, shared mode, dead letters
+
+    private func poll(_ query: String) throws -> JSONValue {
+        let answer = try client.request("POST", "/v1/consumers/c/poll?\(query)")
+        #expect(answer.status == 200)
+        return try answer.json()
+    }
+
+    private func ids(_ poll: JSONValue) -> [String] {
+        (poll["records"]?.list ?? []).compactMap { $0["delivery"]?["id"]?.string }
+    }
+
+    @Test func sharedMode_SpreadsAPartition_AndNacksAndExtensionsAnswerLikeAcks() throws {
+        try fill("orders", 3)
+        let defined = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"mode":"shared"}"#)
+        #expect(defined.status == 201)
+        #expect(try defined.json()["mode"]?.string == "shared")
+        let (a, b) = (try poll("max=1&client=a&wait=5"), try poll("max=2&client=b&wait=5"))
+        #expect(ids(a).count == 1 && ids(b).count == 2)
+        let extended = try client.postJSON(
+            "/v1/consumers/c/extensions", #"{"ack":"\#(b["ack"]?.string ?? "")","deadline_ms":60000}"#)
+        #expect(extended.status == 200 && extended.header("Cache-Control") == "no-store")
+        #expect(extended.text == #"{"committed":[{"topic":"orders","partition":0,"offset":0}]}"#)
+        let nacked = try client.postJSON(
+            "/v1/consumers/c/nacks", #"{"deliveries":["\#(ids(a)[0])"],"delay_ms":0,"reason":"try again"}"#)
+        #expect(nacked.status == 200 && nacked.header("Cache-Control") == "no-store")
+        #expect(nacked.text == #"{"committed":[{"topic":"orders","partition":0,"offset":0}]}"#)
+        let again = try poll("client=a&wait=5")
+        #expect(again["records"]?[0]?["delivery"]?["attempt"]?.int64 == 2)
+        let lost = try client.postJSON(
+            "/v1/consumers/c/nacks", #"{"deliveries":["\#(ids(a)[0])","\#(ids(again)[0])"]}"#)
+        expectProblem(lost, 409, "leases_lost", retryable: false)
+        #expect(try lost.json()["results"]?.strings == ["lease_lost", "returned"])
+    }
+
+    @Test func nacksAndExtensions_RefusalsNameTheField() throws {
+        try fill("orders", 1)
+        _ = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"]}"#)
+        let reason = String(repeating: "x", count: 1_025)
+        let cases: [(call: String, body: String, code: String, word: String)] = [
+            ("nacks", "{}", "invalid_body", "ack"),
+            ("nacks", #"{"ack":"1.1","deadline_ms":1}"#, "unknown_field", "deadline_ms"),
+            ("nacks", #"{"ack":"1.1","delay_ms":-1}"#, "invalid_parameter", "delay_ms"),
+            ("nacks", #"{"ack":"1.1","delay_ms":43200001}"#, "invalid_field", "delay_ms"),
+            ("nacks", #"{"ack":"1.1","reason":7}"#, "invalid_parameter", "reason"),
+            ("nacks", #"{"ack":"1.1","reason":"\#(reason)"}"#, "invalid_field", "reason"),
+            ("nacks", #"{"ack":"1.1","client":"a"}"#, "invalid_body", "client"),
+            ("extensions", #"{"ack":"1.1"}"#, "invalid_parameter", "deadline_ms"),
+            ("extensions", #"{"ack":"1.1","deadline_ms":0}"#, "invalid_parameter", "deadline_ms"),
+            ("extensions", #"{"ack":"1.1","deadline_ms":999}"#, "invalid_field", "deadline_ms"),
+            ("extensions", #"{"ack":"1.1","deadline_ms":43200001}"#, "invalid_field", "deadline_ms"),
+            ("extensions", #"{"ack":"nonsense","deadline_ms":1000}"#, "invalid_field", "ack"),
+        ]
+        for (call, body, code, word) in cases {
+            let answer = try client.postJSON("/v1/consumers/c/\(call)", body)
+            expectProblem(answer, 400, code, retryable: false, "\(body)")
+            #expect(try answer.json()["detail"]?.string?.contains(word) == true, "\(body)")
+        }
+        expectProblem(try client.postJSON("/v1/consumers/none/nacks", #"{"ack":"1.1"}"#), 404, "unknown_consumer")
+        expectProblem(try client.postJSON("/v1/consumers/c/nacks", #"{"ack":"1.1"}"#), 409, "leases_lost")
+    }
+
+    @Test func usedUpDeliveries_ArriveInTheDeadLetterTopic_ThroughTheSpool() throws {
+        try fill("orders", 2)
+        let body = #"{"topics":["orders"],"max_deliveries":1}"#
+        let defined = try client.putJSON("/v1/consumers/c", body)
+        #expect(try defined.json()["dead_letter_topic"]?.string == "c.dead-letters")
+        #expect(try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"max_deliveries":1}"#).status == 200)
+        let answer = try poll("max=1&client=a&wait=5")
+        let nack = #"{"ack":"\#(answer["ack"]?.string ?? "")","reason":"no such customer"}"#
+        #expect(try client.postJSON("/v1/consumers/c/nacks", nack).status == 200)
+        let letter = try #require(try client.read(1, as: "undertaker", from: "c.dead-letters").first)
+        let headers = (letter["headers"]?.list ?? []).reduce(into: [String: String]()) {
+            $0[$1["name"]?.string ?? ""] = $1["value"]?.string
+        }
+        #expect(letter["value"]?.rawText == "0")
+        #expect(headers["postrider-dead-letter-topic"] == "orders")
+        #expect(headers["postrider-dead-letter-offset"] == "0")
+        #expect(headers["postrider-dead-letter-attempts"] == "1")
+        #expect(headers["postrider-dead-letter-reason"] == "no such customer")
+        #expect(headers["postrider-dead-letter-consumer"] == "c")
+        #expect(try poll("client=b&wait=5")["records"]?[0]?["offset"]?.int64 == 1)
+        let described = try client.request("GET", "/v1/consumers/c").json()
+        #expect(described["dead_letters_waiting"]?.int64 == 0)
+        #expect(described["dead_letter_error"]?.isNull == true)
+        #expect(described["partitions"]?[0]?["committed"]?.int64 == 1)
+    }
+
+    @Test func largestRecord_CanDie_WhateverItsHeaders() throws {
+        let bytesMax = 64 << 10
+        let receipt = try post("/v1/topics/orders?partition=0", [], Array(repeating: 120, count: bytesMax))
+        _ = try client.settled(try #require(try receipt.json()["receipts"]?[0]?.string))
+        _ = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"max_deliveries":1}"#)
+        let answer = try poll("client=a&wait=5")
+        let reason = String(repeating: "r", count: 1_024)
+        let nack = #"{"ack":"\#(answer["ack"]?.string ?? "")","reason":"\#(reason)"}"#
+        #expect(try client.postJSON("/v1/consumers/c/nacks", nack).status == 200)
+        let letter = try client.read(1, as: "undertaker", from: "c.dead-letters").first
+        #expect(letter?["value_text"]?.string?.utf8.count == bytesMax)
+    }
 }

@@ -65,10 +65,13 @@ final class FakeGateway {
             spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, log: Self.quiet,
             hooks: ForwarderHooks(processFatal: { _, _ in }, historyUnknown: { _, _ in }))
         let consumers = try Consumers(
-            source: broker, offsets: broker, topics: broker, clock: SystemClock(), timers: timers, epoch: spool.epoch,
+            source: broker, offsets: broker, topics: broker, submitter: FakeSubmitter(PendingCallbacks()),
+            clock: SystemClock(),
+            timers: timers, epoch: spool.epoch,
             settings: ConsumersSettings())
         let api = API(
-            settings: APISettings(), spool: spool, consumers: consumers, topics: broker, deadLetters: deadLetters,
+            settings: APISettings(), spool: spool, consumers: consumers, topics: broker, records: broker,
+            deadLetters: deadLetters,
             metrics: MetricsRegistry(), view: GatewayView(version: "test", lanes: { [] }, isStopping: { false }),
             clock: SystemClock(), lookups: lookups)
         var httpSettings = HTTPServerSettings()

@@ -31,12 +31,10 @@ final class Harness {
     /// As after a crash of `old`: its callbacks never come, its fakes stay.
     init(after old: Harness, settings: ConsumersSettings = ConsumersSettings(), epoch: UInt32) throws {
         clock = old.clock
-        old.callbacks.drop()
+        old.callbacks.close()
         source = FakeRecordSource(callbacks)
-        store = old.store
-        store.moveTo(callbacks)
-        submitter = old.submitter
-        submitter.moveTo(callbacks)
+        store = FakeOffsetStore(callbacks, after: old.store)
+        submitter = FakeSubmitter(callbacks, after: old.submitter)
         source.copy(from: old.source)
         consumers = try Consumers(
             source: source, offsets: store, topics: source, submitter: submitter, clock: clock, timers: clock,

@@ -76,7 +76,7 @@ final class PromiseModel {
     private var confirmed: Set<RecordPlace> = []
     private var seen: [RecordPlace: Seen] = [:]
     private var handOuts: [RecordPlace: Int] = [:]
-    /// Process and revocations when it was last seen in the dead-letter topic; process 0 when a revocation came between.
+    /// Process and revocations when it was last seen in the dead-letter topic; process 0: a revocation came between.
     private var dead: [RecordPlace: (process: Int, revocations: Int)] = [:]
     private var deadRead = 0
     private let revocations = Lock<[TopicPartition: Revocations]>([:])

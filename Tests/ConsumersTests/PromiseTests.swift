@@ -19,7 +19,7 @@ import Testing
         Kind(mode: .ordered), Kind(mode: .shared), Kind(mode: .ordered, maxDeliveries: 3),
         Kind(mode: .shared, maxDeliveries: 2),
     ]
-    private static let (runs, steps) = (25, 300)
+    private static let (runs, steps) = (15, 300)
 
     @Test(arguments: kinds)
     func promise5_OnlyAnAcknowledgementCommits_AndEverythingComes_WhateverHappens(_ kind: Kind) throws {

@@ -49,10 +49,13 @@ import Testing
         let (heard, later) = (Heard(), Heard())
         _ = spool.spool.whenSettled([awaited(0, first, first.advanced(by: 1))], heard.tell)
         _ = spool.spool.whenSettled([awaited(0, other, other)], later.tell)
-        spool.spool.advance(lane: 0, delivered: first, scanned: first.advanced(by: 1), settled: 1, dead: [first])
+        spool.spool.advance(
+            lane: 0, delivered: first, scanned: first.advanced(by: 1), settled: TopicCounts([record(0, "a").topic]),
+            dead: [first])
         #expect(heard.all == [.dead(first)] && later.all == [])
         spool.spool.advance(
-            lane: 0, delivered: first.advanced(by: 1), scanned: other, settled: 1, dead: [first.advanced(by: 1)])
+            lane: 0, delivered: first.advanced(by: 1), scanned: other, settled: TopicCounts([record(0, "b").topic]),
+            dead: [first.advanced(by: 1)])
         #expect(heard.all == [.dead(first), .dead(first.advanced(by: 1)), .settled] && later.all == [])
         spool.close()
     }

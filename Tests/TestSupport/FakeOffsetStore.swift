@@ -21,13 +21,14 @@ public final class FakeOffsetStore: OffsetStore {
 
     public static let error = BrokerError(.retriable, code: "store_failed", detail: "as told by the test")
 
-    private let callbacks: Lock<PendingCallbacks>
-    private let state = Lock(State())
+    private let callbacks: PendingCallbacks
+    private let state: Lock<State>
 
-    public init(_ callbacks: PendingCallbacks) { self.callbacks = Lock(callbacks) }
-
-    /// After a crash: the next process has threads of its own.
-    public func moveTo(_ callbacks: PendingCallbacks) { self.callbacks.withLock { $0 = callbacks } }
+    /// - Parameter old: of a process that crashed: what it stored, seen by the next one on threads of its own.
+    public init(_ callbacks: PendingCallbacks, after old: FakeOffsetStore? = nil) {
+        self.callbacks = callbacks
+        state = old?.state ?? Lock(State())
+    }
 
     /// The next writes fail, one each.
     public func failWrites(_ failures: [Failure]) { state.withLock { $0.failures += failures } }
@@ -56,7 +57,7 @@ public final class FakeOffsetStore: OffsetStore {
                 inout [ConsumerName: ByteSlice], inout [ConsumerName: [TopicPartition: CommittedOffset]]
             ) -> Void
     ) {
-        callbacks.withLock({ $0 }).add { [self] in
+        callbacks.add { [self] in
             let failure = state.withLock { state -> Failure? in
                 let failure = state.failures.isEmpty ? nil : state.failures.removeFirst()
                 state.commits += 1
@@ -72,7 +73,7 @@ public final class FakeOffsetStore: OffsetStore {
         completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
     ) {
         let early = state.withLock { $0.isReadingEarly ? $0.offsets[consumer] ?? [:] : nil }
-        callbacks.withLock({ $0 }).add { [self] in
+        callbacks.add { [self] in
             let offsets = state.withLock { state -> [TopicPartition: CommittedOffset]? in
                 if state.readFailures > 0 {
                     state.readFailures -= 1

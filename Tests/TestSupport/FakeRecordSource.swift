@@ -5,12 +5,15 @@ public import Records
 /// A broker's threads as a queue that the test runs: what is called back waits here.
 public final class PendingCallbacks: Sendable {
     private let queue = Lock<[@Sendable () -> Void]>([])
+    private let isClosed = Lock(false)
 
     public init() {}
 
     public var count: Int { queue.withLock { $0.count } }
 
-    public func add(_ callback: @escaping @Sendable () -> Void) { queue.withLock { $0.append(callback) } }
+    public func add(_ callback: @escaping @Sendable () -> Void) {
+        if !isClosed.withLock({ $0 }) { queue.withLock { $0.append(callback) } }
+    }
 
     /// Runs one, the oldest by default. - Returns: false when there is none.
     @discardableResult
@@ -28,8 +31,11 @@ public final class PendingCallbacks: Sendable {
         return false
     }
 
-    /// As a crash does.
-    public func drop() { queue.withLock { $0 = [] } }
+    /// As a crash does: nothing of what waits happens, nor anything that the process, woken by a timer, still asks for.
+    public func close() {
+        isClosed.withLock { $0 = true }
+        queue.withLock { $0 = [] }
+    }
 }
 
 /// Topics in memory, with gaps where a test wants them, failing and revoking when told. Also the topic administration.
@@ -143,6 +149,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     }
 
     public var subscriptionCount: Int { state.withLock { $0.subscriptions.count } }
+    public var watchCount: Int { state.withLock { $0.watches.count } }
     public var fetchCount: Int { state.withLock { $0.fetches.count } }
     public func partition(_ place: TopicPartition) -> Partition {
         state.withLock { $0.partitions[place] ?? Partition() }
@@ -168,7 +175,13 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     public func fetch(
         _ request: FetchRequest, completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void
     ) {
-        callbacks.add { completion(self.read(request)) }
+        callbacks.add { [self] in
+            guard state.withLock({ $0.partitions[request.partition] != nil }) else {
+                let detail = "\(request.partition)"
+                return completion(.failure(BrokerError(.recordFatal, code: "unknown_topic", detail: detail)))
+            }
+            completion(read(request))
+        }
     }
 
     /// Tells by `callbacks`, at the next append, and also when the topic is deleted.

@@ -16,13 +16,14 @@ public final class FakeSubmitter: RecordSubmitter {
         var failures: [FakeOffsetStore.Failure] = []
     }
 
-    private let callbacks: Lock<PendingCallbacks>
-    private let state = Lock(State())
+    private let callbacks: PendingCallbacks
+    private let state: Lock<State>
 
-    public init(_ callbacks: PendingCallbacks) { self.callbacks = Lock(callbacks) }
-
-    /// After a crash: the next process has threads of its own.
-    public func moveTo(_ callbacks: PendingCallbacks) { self.callbacks.withLock { $0 = callbacks } }
+    /// - Parameter old: of a process that crashed: what was synced there.
+    public init(_ callbacks: PendingCallbacks, after old: FakeSubmitter? = nil) {
+        self.callbacks = callbacks
+        state = old?.state ?? Lock(State())
+    }
 
     /// The next calls fail, one each; `afterWriting` is synced all the same.
     public func fail(_ failures: [FakeOffsetStore.Failure]) { state.withLock { $0.failures += failures } }
@@ -38,7 +39,7 @@ public final class FakeSubmitter: RecordSubmitter {
             defer { state.calls += 1 }
             return state.calls
         }
-        callbacks.withLock({ $0 }).add { [self] in
+        callbacks.add { [self] in
             let failure = state.withLock { state -> FakeOffsetStore.Failure? in
                 let failure = state.failures.isEmpty ? nil : state.failures.removeFirst()
                 if failure != .beforeWriting { state.synced += records.map { Synced(record: $0, call: call) } }
