@@ -99,7 +99,9 @@ let package = Package(
         // A gateway in the test's process, and a client over real sockets.
         .target(
             name: "GatewayTestSupport",
-            dependencies: ["Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry"],
+            dependencies: [
+                "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
+            ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
         tests(

@@ -1,7 +1,7 @@
 # Shared by the scripts of this folder; sourced, with the repository's root as the working directory.
 # shellcheck shell=bash
 
-readonly system_packages=(libmicrohttpd-dev libsqlite3-dev zlib1g-dev rapidjson-dev pkg-config gcc g++ python3 curl)
+readonly system_packages=(libmicrohttpd-dev libsqlite3-dev zlib1g-dev rapidjson-dev pkg-config gcc g++ python3 python3-venv curl)
 readonly swift_oldest=6.2
 
 say() { printf '%s\n' "$*" >&2; }
@@ -42,6 +42,7 @@ packages_elsewhere() {
             zlib1g-dev) pkg-config --exists zlib 2>/dev/null || absent+=("zlib (headers)") ;;
             rapidjson-dev) echo '#include <rapidjson/reader.h>' | c++ -fsyntax-only -x c++ - 2>/dev/null ||
                 absent+=("RapidJSON (headers)") ;;
+            python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || absent+=("Python's venv and pip") ;;
             *) command -v "$name" >/dev/null || absent+=("$name") ;;
         esac
     done

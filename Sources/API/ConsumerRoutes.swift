@@ -34,7 +34,7 @@ struct ConsumerRoutes {
                 _ = try Parameters(request, [])
                 api.consumers.delete(try request.consumer()) { result in
                     switch result {
-                    case .success: responder.respond(HTTPResponse(status: 204))
+                    case .success: responder.respond(HTTPResponse(status: 204, headers: Self.noStore))
                     case .failure(let error): responder.respond(Problem(error).response)
                     }
                 }

@@ -23,8 +23,8 @@ struct DocumentRoutes {
     }
 }
 
-/// One form of `OpenAPI/postrider.yaml`, compiled in. (JSON is written from it by Scripts/openapi, so that a process that
-/// serves records neither parses YAML nor carries a parser.)
+/// One form of `OpenAPI/postrider.yaml`, compiled in. (JSON is written from it by Scripts/openapi, so that a process
+/// that serves records neither parses YAML nor carries a parser.)
 struct OpenAPIDocument: Sendable {
     static let yaml = OpenAPIDocument(postrider_openapi_yaml)
     static let json = OpenAPIDocument(postrider_openapi_json)

@@ -1,4 +1,5 @@
 import HTTPServer
+import JSON
 import Primitives
 import Records
 
@@ -14,15 +15,22 @@ struct Parameters {
             throw .invalid("query", "\(error)")
         }
         for (index, item) in items.enumerated() {
-            guard allowed.contains(item.name) else {
-                throw .invalid(
-                    item.name, "there is no such parameter here; known are \(allowed.joined(separator: ", "))",
-                    code: "unknown_parameter")
-            }
+            guard allowed.contains(item.name) else { throw Self.unknown(item.name, allowed) }
             if item.name != repeatable, items[..<index].contains(where: { $0.name == item.name }) {
                 throw .invalid(item.name, "given more than once")
             }
         }
+    }
+
+    /// The problem's `known` has those that the call takes, for programs that correct themselves.
+    private static func unknown(_ name: String, _ allowed: [String]) -> Problem {
+        let list = allowed.isEmpty ? "none is known" : "known are \(allowed.joined(separator: ", "))"
+        var problem = Problem.invalid(name, "there is no such parameter here; \(list)", code: "unknown_parameter")
+        problem.extra = { writer in
+            writer.key("known")
+            writer.array { writer in for name in allowed { writer.string(name) } }
+        }
+        return problem
     }
 
     func text(_ name: String) -> String? { items.first { $0.name == name }.map { $0.value ?? "" } }

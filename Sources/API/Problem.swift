@@ -133,10 +133,10 @@ struct Problem: Error, Sendable {
     /// others it says nothing.
     private static func mayConcernRecords(_ code: ServerProblem.Code) -> Bool {
         switch code {
-        case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest, .hostNotAllowed,
-            .originNotAllowed:
+        case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest, .malformedPath,
+            .hostNotAllowed, .originNotAllowed:
             true
-        case .notFound, .methodNotAllowed, .malformedPath, .bodyTooLarge, .parkedLimit: false
+        case .notFound, .methodNotAllowed, .bodyTooLarge, .parkedLimit: false
         }
     }
 }

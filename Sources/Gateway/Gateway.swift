@@ -5,7 +5,7 @@ import CoreMetrics
 import DeadLetters
 import EmbeddedBroker
 import Forwarder
-import HTTPServer
+public import HTTPServer
 import Journal
 import Logging
 public import Primitives
@@ -36,6 +36,9 @@ public final class Gateway: Sendable {
 
     /// Of the HTTP server, also when the system chose it.
     public var port: UInt16 { server.port }
+
+    /// Everything that it serves, for tests that hold the contract against it.
+    public var routes: [Route] { server.routes }
 
     /// Starts log and metrics for the whole process; once, before anything else.
     public static func bootstrap(_ settings: Settings) -> MetricsRegistry {

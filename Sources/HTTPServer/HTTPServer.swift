@@ -47,6 +47,9 @@ public final class HTTPServer: Sendable {
         sweep = Sweep(core)
     }
 
+    /// The table it serves.
+    public var routes: [Route] { core.router.routes }
+
     /// What the server holds at this moment; the same numbers are gauges.
     public struct Usage: Hashable, Sendable {
         public var connections: Int

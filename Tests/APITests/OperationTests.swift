@@ -96,6 +96,6 @@ import Testing
         for path in ["/v1", "/v1/topics/", "/v1/topics/a/b", "/v2/topics", "/healthz/"] {
             expectProblem(try client.request("GET", path), 404, "not_found", retryable: false, "\(path)")
         }
-        expectProblem(try client.request("GET", "/v1/topics/a%2Fb"), 400, "malformed_path")
+        expectProblem(try client.request("GET", "/v1/topics/a%2Fb"), 400, "malformed_path", outcome: "not_accepted")
     }
 }

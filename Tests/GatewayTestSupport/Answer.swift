@@ -68,6 +68,9 @@ extension JSONValue {
     /// The elements of an array; none when it is no array.
     public var list: [JSONValue] { elements.map { Array($0) } ?? [] }
 
+    /// The members of an object; none when it is no object.
+    public var fields: [JSONMember] { members.map { Array($0) } ?? [] }
+
     /// As it is in the text.
     public var rawText: String { String(decoding: raw, as: UTF8.self) }
 }

@@ -22,6 +22,8 @@ public final class HTTPClient {
     /// Lives as long as the connection: the gateway that a test only talks to.
     private let owner: AnyObject?
     private var received: [UInt8] = []
+    /// Requests whose answers did not come yet, in order; nil once bytes were sent that nobody here understands.
+    private var awaited: [(method: String, target: String)]? = []
 
     /// - Parameter receiveBytes: of the socket's receive buffer, for clients that read slowly.
     public init(port: UInt16, receiveBytes: Int32? = nil, owner: AnyObject? = nil) throws {
@@ -62,10 +64,17 @@ public final class HTTPClient {
         var head = "\(method) \(target) HTTP/1.1\r\nHost: localhost\r\n"
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if body != nil || method == "POST" || method == "PUT" { head += "Content-Length: \(body?.count ?? 0)\r\n" }
-        try send(Array((head + "\r\n").utf8) + (body ?? []))
+        awaited?.append((method, target))
+        try write(Array((head + "\r\n").utf8) + (body ?? []))
     }
 
+    /// Sends these very bytes. From here on the answers of this connection are not held against the contract.
     public func send(_ bytes: [UInt8]) throws {
+        awaited = nil
+        try write(bytes)
+    }
+
+    private func write(_ bytes: [UInt8]) throws {
         var done = 0
         while done < bytes.count {
             let count = bytes.withUnsafeBytes {
@@ -77,14 +86,19 @@ public final class HTTPClient {
         }
     }
 
-    /// The next answer; interim ones (1xx) are skipped.
+    /// The next answer; interim ones (1xx) are skipped. It must be one that the contract has for its request.
     ///
     /// - Parameter head: it answers HEAD and has no body.
     public func answer(head: Bool = false, within: Duration = patience) throws -> Answer {
         let deadline = SystemClock().now() + within
         while true {
             if let answer = try Answer.take(from: &received, head: head) {
-                if answer.status >= 200 { return answer }
+                if answer.status < 200 { continue }
+                if let request = awaited?.first {
+                    awaited?.removeFirst()
+                    try Contract.shared.get().check(answer, to: request.method, request.target)
+                }
+                return answer
             } else if !(try fill(until: deadline)) {
                 throw Failure("closed; so far: \(String(decoding: received.prefix(200), as: UTF8.self))")
             }
