@@ -135,13 +135,16 @@ struct DeadLetterRoutes {
 }
 
 extension DeadLetterQuery.Position {
-    /// `<time>-<LSN>`
+    /// `<time>-<LSN>`; one text for each position.
     fileprivate var token: String { "\(atMs)-\(lsn)" }
 
     fileprivate init?(token: String) {
         let parts = token.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, let atMs = Int64(parts[0]), atMs >= 0, let lsn = UInt64(parts[1]) else { return nil }
+        guard parts.count == 2, let atMs = DecimalText.whole(parts[0], as: Int64.self),
+            let lsn = DecimalText.whole(parts[1], as: UInt64.self)
+        else { return nil }
         self.init(atMs: atMs, lsn: LSN(rawValue: lsn))
+        if self.token != token { return nil }
     }
 }
 

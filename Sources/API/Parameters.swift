@@ -39,7 +39,7 @@ struct Parameters {
 
     func integer<T: FixedWidthInteger>(_ name: String, in range: ClosedRange<T>) throws(Problem) -> T? {
         guard let text = text(name) else { return nil }
-        guard let value = T(text), range.contains(value) else {
+        guard let value = DecimalText.whole(text, as: T.self), range.contains(value) else {
             throw .invalid(name, "a whole number from \(range.lowerBound) to \(range.upperBound) is expected")
         }
         return value
@@ -56,7 +56,7 @@ struct Parameters {
     /// Seconds, fractions allowed; more than `clampedTo` counts as that.
     func seconds(_ name: String, clampedTo longest: Duration) throws(Problem) -> Duration? {
         guard let text = text(name) else { return nil }
-        guard let value = Double(text), value.isFinite, value >= 0 else {
+        guard let value = DecimalText.seconds(text) else {
             throw .invalid(name, "seconds from 0 on are expected, such as 10 or 0.5")
         }
         return min(longest, .nanoseconds(Int64(min(value, longest.inSeconds) * 1e9)))

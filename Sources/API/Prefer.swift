@@ -64,8 +64,6 @@ struct PreferredWait: Hashable, Sendable {
     private static func seconds(_ text: String) -> Double? {
         var digits = text[...]
         if digits.count >= 2, digits.first == "\"", digits.last == "\"" { digits = digits.dropFirst().dropLast() }
-        guard digits.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 || $0 == 46 }), digits.first != ".", digits.last != "."
-        else { return nil }
-        return Double(digits)
+        return DecimalText.seconds(digits)
     }
 }

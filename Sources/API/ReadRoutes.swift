@@ -39,7 +39,7 @@ struct ReadRoutes {
         case nil, "earliest": return .earliest
         case "latest": return .latest
         case let text?:
-            guard let offset = wholeNumber(text, Int64.self) else {
+            guard let offset = DecimalText.whole(text, as: Int64.self) else {
                 throw .invalid("offset", "a whole number from 0 on, earliest or latest is expected")
             }
             return .offset(offset)
@@ -47,15 +47,9 @@ struct ReadRoutes {
     }
 }
 
-/// Digits only, without a sign.
-private func wholeNumber<Number: FixedWidthInteger>(_ text: String, _ type: Number.Type) -> Number? {
-    guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
-    return Number(text)
-}
-
 extension HTTPRequest {
     func partition() throws(Problem) -> Int32 {
-        guard let number = wholeNumber(capture("partition"), Int32.self) else {
+        guard let number = DecimalText.whole(capture("partition"), as: Int32.self) else {
             throw .invalid("partition", "a whole number from 0 on is expected")
         }
         return number
