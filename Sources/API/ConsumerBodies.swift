@@ -173,12 +173,21 @@ enum ConsumerBodies {
         return strings
     }
 
+    private static let places = ["topic", "partition", "offset"]
+
     private static func offsets(
         _ value: JSONValue?, _ field: String
     ) throws(Problem) -> [(partition: TopicPartition, offset: Int64)] {
         guard let elements = value?.elements else { throw .invalid(field, "an array is expected") }
         var offsets: [(TopicPartition, Int64)] = []
         for element in elements {
+            guard let members = element.members else { throw .invalid(field, "objects are expected") }
+            for member in members where !places.contains(member.name) {
+                throw .invalid(
+                    field,
+                    "\(member.name.clipped): there is no such field; known are \(places.joined(separator: ", "))",
+                    code: "unknown_field")
+            }
             guard let topic = element.member("topic")?.string.flatMap({ TopicName($0) }),
                 let partition = element.member("partition")?.int64, partition >= 0, partition <= Int64(Int32.max),
                 let offset = element.member("offset")?.int64, offset >= 0

@@ -59,7 +59,7 @@ struct Problem: Error, Sendable {
 
     /// A field or parameter that is malformed or out of bounds.
     static func invalid(_ field: String, _ reason: String, code: String = "invalid_parameter") -> Problem {
-        Problem(400, code, "A parameter is not valid", "\(field): \(reason)")
+        Problem(400, code, "A parameter is not valid", "\(field.clipped): \(reason)")
     }
 
     var response: HTTPResponse {
@@ -123,7 +123,8 @@ struct Problem: Error, Sendable {
         var made = Problem(
             problem.status, problem.code.rawValue, title, problem.detail, retryable: problem.retryAfterSeconds != nil,
             retryAfterSeconds: problem.retryAfterSeconds)
-        if problem.route.map(ProduceRoutes.patterns.contains) ?? mayConcernRecords(problem.code) {
+        let concernsRecords = problem.route.map { problem.method == .post && ProduceRoutes.patterns.contains($0) }
+        if concernsRecords ?? mayConcernRecords(problem.code) {
             made.outcome = problem.reachedHandler ? .unknown : .notAccepted
         }
         return made
@@ -139,4 +140,9 @@ struct Problem: Error, Sendable {
         case .notFound, .methodNotAllowed, .bodyTooLarge, .parkedLimit: false
         }
     }
+}
+
+extension StringProtocol {
+    /// The beginning, to name in a message what a client wrote: that may be megabytes, and one character of it too.
+    var clipped: String { String(String.UnicodeScalarView(unicodeScalars.prefix(128))) }
 }

@@ -110,7 +110,8 @@ struct RecordDecoder {
                     let base64 = member.name == "value_base64"
                     bytes = try text(member.value, "headers", base64: base64, orNull: true)
                 default:
-                    throw RecordFault(field: "headers", reason: "\(member.name): known are name, value, value_base64")
+                    throw RecordFault(
+                        field: "headers", reason: "\(member.name.clipped): known are name, value, value_base64")
                 }
             }
             guard let name else { throw RecordFault(field: "headers", reason: "a header without a name") }

@@ -57,7 +57,7 @@ struct RecordRules {
         if let reserved = record.headers.first(where: { Self.isReserved($0.name) }) {
             throw RecordFault(
                 kind: .reservedHeader, field: "",
-                reason: "\(reserved.name.prefix(128)): names that begin with postrider- are the gateway's own")
+                reason: "\(reserved.name.clipped): names that begin with postrider- are the gateway's own")
         }
     }
 
@@ -121,7 +121,7 @@ struct RecordFaults {
 enum JSONPointerText {
     static func escaped(_ name: String) -> String {
         var escaped = ""
-        for character in name.prefix(128) {
+        for character in name.clipped {
             switch character {
             case "~": escaped += "~0"
             case "/": escaped += "~1"

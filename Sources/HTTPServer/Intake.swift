@@ -78,7 +78,7 @@ extension Connection {
         upload.match = match
         upload.bodyBytesMax = min(core.router.bodyBytesMax(match.route), core.settings.bodyBytesMax)
         if let length = framing.contentLength, length > upload.bodyBytesMax {
-            throw Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route].pattern)
+            throw Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route])
         }
     }
 
@@ -97,7 +97,7 @@ extension Connection {
         switch upload.stage {
         case .collecting:
             if let refusal = upload.append(bytes, core.bodyMemory) {
-                let route = upload.match.map { core.router.routes[$0.route].pattern }
+                let route = upload.match.map { core.router.routes[$0.route] }
                 upload.discard(refusal.problem(upload, route: route), core.bodyMemory)
             }
         case .discarding(let problem):

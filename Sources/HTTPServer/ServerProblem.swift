@@ -31,17 +31,20 @@ public struct ServerProblem: Error, Hashable, Sendable {
     public let detail: String
     /// The pattern of the route, when one matched.
     public let route: String?
+    /// Of that route's request; nil without a route.
+    public let method: HTTPMethod?
     /// The handler saw the request: it may have done what it was asked.
     public let reachedHandler: Bool
     /// Methods for `Allow`, with `methodNotAllowed`.
     public let allow: String?
 
     init(
-        _ code: Code, _ detail: String, route: String? = nil, reachedHandler: Bool = false, allow: String? = nil
+        _ code: Code, _ detail: String, of matched: Route? = nil, reachedHandler: Bool = false, allow: String? = nil
     ) {
         self.code = code
         self.detail = detail
-        self.route = route
+        route = matched?.pattern
+        method = matched?.method
         self.reachedHandler = reachedHandler
         self.allow = allow
     }

@@ -41,10 +41,10 @@ struct Upload {
         case tooLarge
         case noMemory
 
-        func problem(_ upload: Upload, route: String?) -> ServerProblem {
+        func problem(_ upload: Upload, route: Route?) -> ServerProblem {
             switch self {
             case .tooLarge: Upload.tooLarge(upload.bodyBytesMax, route: route)
-            case .noMemory: ServerProblem(.overloaded, "no memory for the body", route: route)
+            case .noMemory: ServerProblem(.overloaded, "no memory for the body", of: route)
             }
         }
     }
@@ -84,7 +84,7 @@ struct Upload {
         return chargedBytes
     }
 
-    static func tooLarge(_ bytesMax: Int, route: String?) -> ServerProblem {
-        ServerProblem(.bodyTooLarge, "the body is larger than \(bytesMax) bytes", route: route)
+    static func tooLarge(_ bytesMax: Int, route: Route?) -> ServerProblem {
+        ServerProblem(.bodyTooLarge, "the body is larger than \(bytesMax) bytes", of: route)
     }
 }
