@@ -85,13 +85,13 @@ struct BatchDecoder {
     /// A line break cannot stand inside JSON's strings, so every one ends a line. Empty lines are ignored.
     private func decode(lines body: ByteSlice, into batch: inout Batch) throws(Problem) {
         var rest = body
-        var line = 0
-        while !rest.isEmpty {
+        var line = 1
+        while true {
+            line += rest.skipBlanks()
+            if rest.isEmpty { return }
             let end = rest.firstLineFeed ?? rest.endIndex
-            let text = rest[rest.startIndex..<end]
-            rest = rest[min(end + 1, rest.endIndex)...]
-            line += 1
-            if text.allSatisfy(Self.isSpace) { continue }
+            let text = rest[..<end]
+            rest = rest[end...]
             try batch.checkSpace()
             let document: JSONDocument
             do throws(JSONError) {
@@ -107,10 +107,6 @@ struct BatchDecoder {
 
     /// A value may be as deep as in the other form, where it lies in two more containers.
     private static let lineLimits = JSONLimits(depth: JSONLimits.depthMax - 2)
-
-    private static func isSpace(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") || byte == UInt8(ascii: "\r")
-    }
 
     private static func malformed(_ error: JSONError, position: Int, record: Int, line: Int) -> Problem {
         Problem(
@@ -131,6 +127,24 @@ private func shape(_ pointer: String, _ reason: String, code: String = "invalid_
 }
 
 extension ByteSlice {
+    /// Drops white space at the beginning, in one pass however many lines it is. - Returns: the line feeds in it.
+    fileprivate mutating func skipBlanks() -> Int {
+        let (bytes, lines) = withUnsafeBufferPointer { bytes in
+            var (index, lines) = (0, 0)
+            while index < bytes.count {
+                switch bytes[index] {
+                case UInt8(ascii: "\n"): lines += 1
+                case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"): break
+                default: return (index, lines)
+                }
+                index += 1
+            }
+            return (index, lines)
+        }
+        self = dropFirst(bytes)
+        return lines
+    }
+
     fileprivate var firstLineFeed: Index? {
         withUnsafeBufferPointer { bytes in
             guard let base = bytes.baseAddress, let found = memchr(base, 10, bytes.count) else { return nil }
