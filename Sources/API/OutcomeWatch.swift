@@ -61,9 +61,18 @@ final class OutcomeWatch: Sendable {
     }
 
     private func note(_ lsn: LSN) {
-        guard lsns.contains(lsn) else { return }
+        guard isAwaited(lsn) else { return }
         // Where no look-up can be made now, it is at the end.
         _ = api.lookups.run { [self] in look(up: lsn) }
+    }
+
+    private func isAwaited(_ lsn: LSN) -> Bool {
+        var (low, high) = (0, lsns.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if lsns[middle] < lsn { low = middle + 1 } else { high = middle }
+        }
+        return low < lsns.count && lsns[low] == lsn
     }
 
     private func finish(_ settled: @escaping @Sendable () -> Void) {

@@ -35,6 +35,7 @@ struct PollRoute {
         let style = try AnswerStyle(request, parameters, max: max, responder)
         let parked = Lock(ParkedPoll())
         if wait > .zero {
+            responder.releaseBody()
             let isParked = responder.park(
                 until: api.clock.now() + wait + graceAfterWait,
                 onTimeout: {

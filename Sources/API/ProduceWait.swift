@@ -30,6 +30,7 @@ struct ProduceWait: Sendable {
             responder.respond(ordinary())
             return
         }
+        responder.releaseBody()
         let watch = OutcomeWatch((0..<acceptance.count).map { acceptance.first.advanced(by: $0) }, api)
         let isParked = responder.park(
             until: until,

@@ -168,6 +168,7 @@ private struct Inquiry: Sendable {
                 return newer
             }
         }
+        responder.releaseBody()
         let isParked = responder.park(
             until: until,
             onTimeout: {

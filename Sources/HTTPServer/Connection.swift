@@ -40,8 +40,9 @@ final class Connection: @unchecked Sendable {
     /// Hands the complete request over, and sends what was answered at once or suspends.
     func dispatch(_ match: Router.Match, method: HTTPMethod) -> MHD_Result {
         requestNumber = core.nextRequestNumber()
+        let charged = upload.takeCharge()
         let generation = exchange.withLock { exchange in
-            exchange.dispatch()
+            exchange.dispatch(bodyBytes: charged)
             return exchange.generation
         }
         let request = HTTPRequest(
@@ -53,13 +54,20 @@ final class Connection: @unchecked Sendable {
 
     /// After the handler, and after each resume.
     func proceed() -> MHD_Result {
-        let (next, generation) = exchange.withLock { exchange -> (Exchange.Next, UInt64) in
+        let (next, generation, bodyBytes) = exchange.withLock { exchange -> (Exchange.Next, UInt64, Int) in
             let next = exchange.next()
-            if case .suspend = next { MHD_suspend_connection(handle) }
-            return (next, exchange.generation)
+            let generation = exchange.generation
+            switch next {
+            case .suspend: MHD_suspend_connection(handle)
+            case .send: return (next, generation, exchange.takeBodyBytes(generation))
+            case .close: break
+            }
+            return (next, generation, 0)
         }
         switch next {
-        case .send(let response, let reservedBytes): return send(response, reservedBytes: reservedBytes)
+        case .send(let response, let reservedBytes):
+            core.bodyMemory.release(bodyBytes)
+            return send(response, reservedBytes: reservedBytes)
         case .close: return postrider_mhd_no
         case .suspend:
             // The stop answers what it finds suspended after it has raised its flag; what is suspended later sees it.
@@ -152,7 +160,7 @@ final class Connection: @unchecked Sendable {
             core.responseMemory.leave(ObjectIdentifier(self))
             return exchange.complete(now: now)
         }
-        core.bodyMemory.release(upload.takeCharge())
+        core.bodyMemory.release(upload.takeCharge() + rest.bodyBytes)
         upload = Upload()
         core.responseMemory.release(rest.reservedBytes)
         core.responseMemory.serveWaiting()
@@ -191,6 +199,10 @@ final class Connection: @unchecked Sendable {
             core.responseMemory.serveWaiting()
             return true
         }
+    }
+
+    func releaseBody(_ generation: UInt64) {
+        core.bodyMemory.release(exchange.withLock { $0.takeBodyBytes(generation) })
     }
 
     func isOpen(_ generation: UInt64) -> Bool { exchange.withLock { $0.isOpen(generation) } }

@@ -51,6 +51,8 @@ struct Exchange {
     private(set) var parking: Parking?
     /// Bytes of response memory that belong to this exchange.
     var reservedBytes = 0
+    /// Bytes of body memory that belong to it, from the handler on.
+    private var bodyBytes = 0
     /// An answer was written past libmicrohttpd, and none may follow.
     var wroteRaw = false
 
@@ -68,7 +70,17 @@ struct Exchange {
 
     mutating func completeHeaders() { headersComplete = true }
 
-    mutating func dispatch() { phase = .handling }
+    mutating func dispatch(bodyBytes: Int) {
+        phase = .handling
+        self.bodyBytes = bodyBytes
+    }
+
+    /// - Returns: what was charged for the body and is given back now.
+    mutating func takeBodyBytes(_ generation: UInt64) -> Int {
+        guard generation == self.generation else { return 0 }
+        defer { bodyBytes = 0 }
+        return bodyBytes
+    }
 
     /// The server answers itself, on the event loop, before any handler.
     mutating func refuse(responseBytes: Int) {
@@ -159,12 +171,13 @@ struct Exchange {
     }
 
     /// The response is out, or never will be. - Returns: what the request still held.
-    mutating func complete(now: MonotonicInstant) -> (reservedBytes: Int, parking: Parking?) {
+    mutating func complete(now: MonotonicInstant) -> (reservedBytes: Int, bodyBytes: Int, parking: Parking?) {
+        let bodyBytes = takeBodyBytes(generation)
         generation += 1
         phase = .idle
         since = now
         defer { reservedBytes = 0 }
-        return (reservedBytes, takeParking())
+        return (reservedBytes, bodyBytes, takeParking())
     }
 
     mutating func close() { phase = .closed }

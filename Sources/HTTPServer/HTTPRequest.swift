@@ -14,7 +14,7 @@ public struct HTTPRequest: Sendable {
     /// `head` is served by GET routes.
     public let method: HTTPMethod
     /// At most the route's `bodyBytesMax`. Its memory is not copied; it counts against `bodyMemoryMax` until the
-    /// response is sent.
+    /// response is sent, or `Responder.releaseBody`.
     public let body: ByteSlice
 
     init(

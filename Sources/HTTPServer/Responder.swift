@@ -40,6 +40,10 @@ public struct Responder: Sendable {
             generation, until: until, onTimeout: onTimeout, onClientGone: onClientGone, orAnswer: orAnswer)
     }
 
+    /// The handler keeps nothing of the request's body any more: its memory is counted as free from now, and not only
+    /// from the answer on. For what is done with the body and answers much later.
+    public func releaseBody() { connection.releaseBody(generation) }
+
     /// Looks at the socket now. True also when the request was answered. Best effort: a client can leave right after.
     public func isClientGone() -> Bool { connection.isClientGone(generation) }
 

@@ -263,4 +263,29 @@ import Testing
             expectProblem(try client.postJSON("/v1/receipts/query", body), status, code, retryable: false, "\(body)")
         }
     }
+
+    /// Stored bytes need no memory of the server's while their outcome is awaited, and they may be awaited for long.
+    @Test func waitingProduce_HoldsNoBodyMemory() throws {
+        let gateway = try FakeGateway(holding: true) {
+            $0.bodyBytesMax = 64 << 10
+            $0.bodyMemoryMax = 64 << 10
+        }
+        let value = String(repeating: "x", count: 50_000)
+        let waiting = try (0..<3).map { _ in
+            let client = try gateway.client()
+            try client.send("POST", "/v1/topics/a", [("Prefer", "wait=30")], body: Array(value.utf8))
+            #expect(eventually { gateway.server.usage.bodyBytes == 0 && gateway.server.usage.parked > 0 })
+            return client
+        }
+        #expect(eventually { gateway.server.usage.parked == 3 })
+        let receipt = try gateway.client().produce("a", value)
+        // Nor while a receipt is waited for.
+        let asking = try gateway.client()
+        let query = Array(#"{"receipts":["\#(receipt)"]}"#.utf8)
+        try asking.send("POST", "/v1/receipts/query", [("Prefer", "wait=30")], body: query)
+        #expect(eventually { gateway.server.usage.parked == 4 && gateway.server.usage.bodyBytes == 0 })
+        gateway.release()
+        for client in waiting { #expect(try client.answer().status == 200) }
+        #expect(try asking.answer().status == 200)
+    }
 }
