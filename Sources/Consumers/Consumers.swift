@@ -223,7 +223,8 @@ public final class Consumers: Sendable {
     /// Moves committed offsets. What is leased in the partitions concerned is void: late acknowledgements lose, and
     /// attempts count from 1 again. Answers the new committed offsets.
     ///
-    /// Fails with `unknownTopic`, `invalid` (a partition that is not the consumer's), and as `acknowledge`.
+    /// Fails with `unknownTopic`, `invalid` (a partition that is not the consumer's, an offset beyond
+    /// its end), and as `acknowledge`.
     public func seek(
         _ name: ConsumerName, to target: SeekTarget,
         completion: @escaping @Sendable (Result<[TopicPartition: Int64], ConsumerError>) -> Void
@@ -246,23 +247,28 @@ public final class Consumers: Sendable {
         case .start(let from):
             StartOffsets.resolve(definition.topics[...], from: from, admin: context.topics, completion: seek)
         case .offsets(let offsets):
-            // Which partitions there are, and that the topics exist.
-            StartOffsets.resolve(definition.topics[...], from: .earliest, admin: context.topics) { known in
-                seek(known.flatMap { known in Self.checkSeek(offsets, known) })
+            // Which partitions there are, where they end, and that the topics exist.
+            StartOffsets.resolve(definition.topics[...], from: .latest, admin: context.topics) { ends in
+                seek(ends.flatMap { ends in Self.checkSeek(offsets, ends) })
             }
         }
     }
 
     private static func checkSeek(
-        _ offsets: [TopicPartition: Int64], _ known: [TopicPartition: Int64]
+        _ offsets: [TopicPartition: Int64], _ ends: [TopicPartition: Int64]
     ) -> Result<[TopicPartition: Int64], ConsumerError> {
         if offsets.isEmpty { return .failure(.invalid(field: "offsets", reason: "is empty")) }
         for (partition, offset) in offsets {
-            guard known[partition] != nil else {
+            guard let end = ends[partition] else {
                 return .failure(.invalid(field: "offsets", reason: "\(partition) is not the consumer's"))
             }
             guard offset >= 0 else {
                 return .failure(.invalid(field: "offsets", reason: "\(partition): the offset is negative"))
+            }
+            // The consumer would pass over every record that comes until then, in silence.
+            guard offset <= end else {
+                return .failure(
+                    .invalid(field: "offsets", reason: "\(partition): \(offset) is beyond the end, \(end)"))
             }
         }
         return .success(offsets)
