@@ -59,7 +59,9 @@ struct Redelivery: Sendable {
                 api.log.warning(
                     "dead letter not linked yet", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
             }
-            responder.respond(ProduceAnswer(shortID: api.spool.shortID).response(acceptance))
+            var answer = ProduceAnswer(shortID: api.spool.shortID).response(acceptance)
+            answer.headers.append(HTTPHeader("Cache-Control", "no-store"))
+            responder.respond(answer)
         case .failure(let refusal):
             if !refusal.outcomeUnknown {
                 do {
