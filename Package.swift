@@ -128,7 +128,7 @@ let package = Package(
         tests(
             "EmbeddedBrokerTests",
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
-        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records"]),
+        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "CZlib", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]

@@ -59,9 +59,9 @@ struct Redelivery: Sendable {
                 api.log.warning(
                     "dead letter not linked yet", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
             }
-            var answer = ProduceAnswer(shortID: api.spool.shortID).response(acceptance)
-            answer.headers.append(HTTPHeader("Cache-Control", "no-store"))
-            responder.respond(answer)
+            var response = ProduceAnswer(shortID: api.spool.shortID).response(acceptance)
+            response.headers.append(HTTPHeader("Cache-Control", "no-store"))
+            responder.respond(response)
         case .failure(let refusal):
             if !refusal.outcomeUnknown {
                 do {

@@ -68,7 +68,7 @@ import Testing
 
         /// A client whose read waits for a record.
         func waitingReader() throws -> HTTPClient {
-            let client = try HTTPClient(port: server.port)
+            let client = try HTTPClient(port: server.port, isGateway: false)
             try client.send("GET", "/read")
             try run { source.watchCount == 1 }
             return client
@@ -102,11 +102,11 @@ import Testing
     @Test func read_WaitsForMemory_BeforeItFetches_AndHEADDoesNot() throws {
         let fixture = try Fixture()
         fixture.source.append(Self.place)
-        let holder = try HTTPClient(port: fixture.server.port)
+        let holder = try HTTPClient(port: fixture.server.port, isGateway: false)
         try holder.send("GET", "/hold")
         let deadline = SystemClock().now() + HTTPClient.patience
         let responder = try #require(fixture.held.wait(until: deadline) { $0 })
-        let client = try HTTPClient(port: fixture.server.port)
+        let client = try HTTPClient(port: fixture.server.port, isGateway: false)
         let head = try client.request("HEAD", "/read", within: .seconds(5))
         #expect(head.status == 503 && head.header("Retry-After") == "1")
         try client.send("GET", "/read")

@@ -1,6 +1,7 @@
 import Primitives
 import Records
 import Store
+import TestSupport
 import Testing
 
 @testable import DeadLetters
@@ -106,7 +107,7 @@ import Testing
     @Test func totals_AreWhatACountSays() throws {
         try withDirectory { directory in
             let store = try DeadLetters(directory: directory)
-            var random = SystemRandomNumberGenerator()
+            var random = SeededGenerator(printingFor: "dead-letter totals")
             for _ in 0..<300 {
                 let sequence = UInt32.random(in: 1...12, using: &random)
                 switch Int.random(in: 0..<8, using: &random) {
