@@ -55,6 +55,16 @@ import Testing
         #expect(documented.subtracting(served).sorted() == [], "documented, and nowhere in the sources")
     }
 
+    /// docs/API.md names each code and each call.
+    @Test func documentForPeople_IsComplete() throws {
+        let contract = try Contract.shared.get()
+        let text = try Self.text("docs/API.md")
+        let codes = Self.documented(contract.document).filter { !text.contains("`\($0)`") }
+        #expect(codes.sorted() == [], "codes that docs/API.md does not have")
+        let paths = Set(contract.operations.map(\.path)).filter { !text.contains($0) && $0 != "/" }
+        #expect(paths.sorted() == [], "paths that docs/API.md does not have")
+    }
+
     @Test func literal_IsFound_WhenPlanted() {
         let planted = """
             throw Problem(
