@@ -90,12 +90,6 @@ let package = Package(
             dependencies: ["Primitives", "Records", "Broker", "Journal"],
             path: "Tests/TestSupport", swiftSettings: settings),
         tests("PrimitivesTests", ["Primitives", "TestSupport"]),
-        tests(
-            "AnswerBytesTests",
-            [
-                "API", "Broker", "Consumers", "GatewayTestSupport", "HTTPServer", "JSON", "Primitives", "Records",
-                "TestSupport", log,
-            ]),
         // A gateway in the test's process, and a client over real sockets.
         .target(
             name: "GatewayTestSupport",

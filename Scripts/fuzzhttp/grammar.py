@@ -46,7 +46,9 @@ class Grammar:
         if not isinstance(document, dict):
             return
         for receipt in document.get("receipts") or []:
-            self._keep(self._receipts, receipt)
+            # (A query answers with outcomes.)
+            if isinstance(receipt, str):
+                self._keep(self._receipts, receipt)
         if request.consumer is not None and document.get("ack"):
             self._keep(self._tokens, (request.consumer, document["ack"]))
 

@@ -35,6 +35,12 @@ class GrammarTests(unittest.TestCase):
         self.assertGreater(len(contents), 1000)
         self.assertEqual(len(contents), len(set(contents)))
 
+    def test_outcomes_are_not_taken_for_receipts(self):
+        grammar = Grammar("1", "127.0.0.1:1")
+        request = grammar.request(random.Random(1))
+        grammar.learn(request, {"receipts": [{"receipt": "abcdefgh-2", "state": "delivered"}, "abcdefgh-3"]})
+        self.assertEqual(grammar._receipts, ["abcdefgh-1", "abcdefgh-3"])
+
     def test_kept_topics_are_only_produced_to_and_read(self):
         for request in requests(4):
             line = request.bytes.split(b"\r\n")[0]

@@ -53,8 +53,7 @@ struct OperationRoutes {
     /// Where to go on from the index.
     private static let paths = [
         "/v1/status", "/v1/topics", "/v1/consumers", "/v1/dead-letters", "/healthz", "/readyz", "/metrics",
-        "/openapi.yaml",
-        "/openapi.json",
+        "/openapi.yaml", "/openapi.json",
     ]
 
     private static func index(_ api: API) -> HTTPResponse {

@@ -110,9 +110,9 @@ import Testing
         let gateway = try FakeGateway()
         let client = try gateway.client()
         let receipt = try dead(gateway, "a", "1")[0]
-        gateway.spool.closeIntake("test_closed")
+        gateway.spool.closeIntake("spool_history_unknown")
         expectProblem(
-            try client.request("POST", "/v1/dead-letters/\(receipt)/redeliver"), 503, "test_closed",
+            try client.request("POST", "/v1/dead-letters/\(receipt)/redeliver"), 503, "spool_history_unknown",
             outcome: "not_accepted", retryable: true)
         #expect(try client.request("GET", "/v1/dead-letters/\(receipt)").status == 200)
         gateway.spool.closeIntake(nil)

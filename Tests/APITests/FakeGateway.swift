@@ -77,6 +77,7 @@ final class FakeGateway {
         var httpSettings = HTTPServerSettings()
         httpSettings.port = 0
         httpSettings.sweepInterval = .milliseconds(20)
+        httpSettings.commonHeaders = [HTTPHeader("Postrider-Gateway", spool.shortID)]
         http(&httpSettings)
         server = try HTTPServer(
             settings: httpSettings, router: try api.router(), timers: timers, logger: Self.quiet,
