@@ -63,13 +63,16 @@ extension ConsumerState {
 
     /// In ordered mode the leases of one answer in one partition end together, so that what comes back is in order.
     mutating func extend(_ selections: [Selection], by duration: Duration, _ now: MonotonicInstant) {
-        var serials: Set<UInt64> = []
-        for selection in selections {
-            let offsets = mode == .ordered ? 0...Int64.max : selection.offsets
-            partitions[selection.part.partition]?.extend(selection.part.serial, offsets, until: now + duration)
-            serials.insert(selection.part.serial)
+        var wanted = Selected(selections: selections)
+        if mode == .ordered {
+            for index in selections.indices { wanted.selections[index].offsets = 0...Int64.max }
+            wanted.merge()
         }
-        for serial in serials { if let answer = answers[serial] { review(answer) } }
+        for selection in wanted.selections {
+            let (part, offsets) = (selection.part, selection.offsets)
+            partitions[part.partition]?.extend(part.serial, offsets, until: now + duration)
+        }
+        for serial in Set(selections.map(\.part.serial)) { if let answer = answers[serial] { review(answer) } }
     }
 
     /// Stores the answer with its next deadline, or forgets it when nothing of it is leased any more.

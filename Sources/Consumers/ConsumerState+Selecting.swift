@@ -21,6 +21,27 @@ struct Selected: Sendable {
     /// Partitions of items that were acknowledged before.
     var finished: Set<TopicPartition> = []
 
+    /// Makes one selection of those that overlap or follow one another, so that no lease is looked at twice: a client
+    /// may name the same ten thousand times.
+    mutating func merge() {
+        guard selections.count > 1 else { return }
+        var parts: [Selection.Part] = []
+        var ranges: [Selection.Part: [ClosedRange<Int64>]] = [:]
+        for selection in selections {
+            if ranges[selection.part] == nil { parts.append(selection.part) }
+            ranges[selection.part, default: []].append(selection.offsets)
+        }
+        selections = parts.flatMap { part in
+            let sorted = (ranges[part] ?? []).sorted { $0.lowerBound < $1.lowerBound }
+            return sorted.reduce(into: [ClosedRange<Int64>]()) { merged, range in
+                guard let last = merged.last, range.lowerBound - 1 <= last.upperBound else {
+                    return merged.append(range)
+                }
+                merged[merged.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
+            }.map { Selection(part: part, offsets: $0) }
+        }
+    }
+
     var touched: Set<TopicPartition> { selections.reduce(into: finished) { $0.insert($1.part.partition) } }
 }
 
@@ -45,6 +66,7 @@ extension ConsumerState {
                 selected.outcomes.append(action.done)
             }
         }
+        selected.merge()
         return selected
     }
 
