@@ -9,8 +9,11 @@ struct RecordDecoder {
     let rules: RecordRules
     let nowMs: Int64
 
-    /// Containers of a record down to a header's fields; values are kept as the bytes the client sent.
-    static let tapeDepth = 3
+    /// A record's members. What is in a value is not walked, so that it may be a vector of many thousand numbers, and
+    /// ten thousand of those; headers are walked by themselves.
+    static let tapeDepth = 1
+    /// Containers of headers down to the fields of one.
+    private static let headersTapeDepth = 2
     private static let fields = [
         "key", "key_base64", "value", "value_text", "value_base64", "headers", "partition", "timestamp",
     ]
@@ -77,8 +80,14 @@ struct RecordDecoder {
     }
 
     /// `{"name": "text"}`, or `[{"name": …, "value": … | "value_base64": …}]` for bytes and repeated names.
-    private func headers(_ value: JSONValue) throws(RecordFault) -> [RecordHeader] {
-        if value.isNull { return [] }
+    private func headers(_ checked: JSONValue) throws(RecordFault) -> [RecordHeader] {
+        if checked.isNull { return [] }
+        let value: JSONValue
+        do throws(JSONError) {
+            value = try JSONDocument(checked.raw, tapeDepth: Self.headersTapeDepth).root
+        } catch {
+            throw RecordFault(field: "headers", reason: error.reason.text)
+        }
         var headers: [RecordHeader] = []
         if let members = value.members {
             for member in members {

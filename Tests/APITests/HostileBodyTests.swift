@@ -1,3 +1,4 @@
+import Gateway
 import GatewayTestSupport
 import JSON
 import Testing
@@ -104,5 +105,25 @@ import Testing
             }
         }
         #expect(try client.request("GET", "\(target)earliest").json()["records"]?[0]?["offset"]?.int64 == 2)
+    }
+
+    /// The limits are those of records and bytes, not of what is inside them.
+    @Test func values_MayHoldAnyNumberOfNumbers_AndRecordsAllTheirHeaders() throws {
+        let ordinary = try LocalGateway {
+            try $0.set("limits.records_max=10000")
+            try $0.set("spool.segment_bytes=32MiB")
+            try $0.set("spool.bytes_max=256MiB")
+            try $0.set("limits.request_bytes_max=16MiB")
+        }
+        let client = try ordinary.client()
+        let vector = "[" + Array(repeating: "0", count: 15_000).joined(separator: ",") + "]"
+        let vectors = Array(repeating: #"{"value":\#(vector)}"#, count: 100).joined(separator: ",")
+        let headers = (0..<100).map { #""h\#($0)":"v""# }.joined(separator: ",")
+        let records = Array(repeating: #"{"value":1,"headers":{\#(headers)}}"#, count: 6_000).joined(separator: ",")
+        for (list, count) in [(vectors, 100), (records, 6_000)] {
+            let answer = try client.postJSON("/v1/topics/t/records", #"{"records":[\#(list)]}"#)
+            #expect(answer.status == 202, "\(answer.text.prefix(300))")
+            #expect(try answer.json()["receipts"]?.list.count == count)
+        }
     }
 }
