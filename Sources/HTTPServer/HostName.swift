@@ -4,7 +4,8 @@ import Glibc
 struct HostName {
     private let bytes: UnsafeRawBufferPointer
 
-    /// nil for what is no host with an optional port: user information, an empty host, a port that is no number.
+    /// nil for what is no host with an optional port: user information, an empty host, a port that is no number, bytes
+    /// that no name of a host has.
     init?(_ field: UnsafeRawBufferPointer) {
         guard let colon = Self.end(of: field) else { return nil }
         let port = field[colon...].dropFirst()
@@ -12,8 +13,12 @@ struct HostName {
         var host = UnsafeRawBufferPointer(rebasing: field[..<colon])
         // The root's dot.
         if host.last == UInt8(ascii: ".") { host = UnsafeRawBufferPointer(rebasing: host.dropLast()) }
-        guard !host.isEmpty else { return nil }
+        guard !host.isEmpty, host.first == UInt8(ascii: "[") || host.allSatisfy(Self.isNameByte) else { return nil }
         bytes = host
+    }
+
+    private static func isNameByte(_ byte: UInt8) -> Bool {
+        byte < 0x80 && (Character(UnicodeScalar(byte)).isLetterOrDigit || [0x2D, 0x2E, 0x5F].contains(byte))
     }
 
     /// Where the port's colon is, or the field's end.

@@ -39,6 +39,9 @@ import Testing
                 "evil.example", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "127.0.0", "127.1",
                 "127.0.0.256", "127.0.0.0001", "0127.0.0.1", "2130706433", "128.0.0.1", "0.0.0.0", "[::2]", "::1",
                 "[::1", "[::1]x", "localhost:80x", "localhost@evil.example", "", ".", ":80", "a",
+                "[::1].x", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1%25lo]", "user@localhost",
+                "evil@.localhost", "evil.example/.localhost", "evil.example#.localhost", "evil.example,.localhost",
+                "localhost:80:80", "127.0.0.1:80@evil.example", "localhost..", "\u{FF4C}ocalhost",
             ] {
                 let answer = try call(server, "Host: \(host)\r\n")
                 #expect(answer == "421 host_not_allowed false", "\(host)")
