@@ -17,7 +17,10 @@ struct PreferredWait: Hashable, Sendable {
         }
         let clamped = min(seconds, longest.inSeconds)
         duration = .nanoseconds(Int64(clamped * 1e9))
-        self.seconds = clamped == clamped.rounded() ? String(Int64(clamped)) : clamped.description
+        // (Below a thousandth a number's own text may have an exponent, which is no delay that this reads.)
+        let thousandths = Int64((clamped * 1000).rounded(.up))
+        let fraction = String(thousandths % 1000 + 1000).dropFirst()
+        self.seconds = "\(thousandths / 1000)" + (thousandths % 1000 == 0 ? "" : ".\(fraction.trimmingZeros)")
     }
 
     /// Of every answer that the preference had a part in.
@@ -65,5 +68,14 @@ struct PreferredWait: Hashable, Sendable {
         var digits = text[...]
         if digits.count >= 2, digits.first == "\"", digits.last == "\"" { digits = digits.dropFirst().dropLast() }
         return DecimalText.seconds(digits)
+    }
+}
+
+extension Substring {
+    /// Without zeros at the end.
+    fileprivate var trimmingZeros: Substring {
+        var rest = self
+        while rest.last == "0" { rest = rest.dropLast() }
+        return rest
     }
 }

@@ -82,6 +82,18 @@ import Testing
         }
     }
 
+    @Test func preferenceApplied_IsADelayAgain_HoweverSmall() throws {
+        let gateway = try FakeGateway(holding: true)
+        for (wait, applied) in [
+            ("0.00001", "0.001"), ("0.05", "0.05"), ("0.0100", "0.01"), ("0", "0"), ("00.000", "0"),
+            ("0.1234", "0.124"),
+        ] {
+            let answer = try produce(gateway.client(), ["a"], ("Prefer", "wait=\(wait)"))
+            #expect(answer.status == 202)
+            #expect(answer.header("Preference-Applied") == "wait=\(applied)", "\(wait)")
+        }
+    }
+
     @Test func produce_Is422WithEveryOutcome_OnceAllIsSettledAndOneIsDead() throws {
         let gateway = try FakeGateway()
         let answer = try produce(gateway.client(), ["a", "BAD", "c"])
