@@ -107,6 +107,9 @@ extension Problem {
                 "\(name) was stored by a newer version; delete it, or replace it with ?replace=true")
         case .unavailable(let broker):
             self.init(broker)
+            // A topic was deleted, and the consumer is about to hear of it: then the leases there are lost, and what
+            // was in the same commit with them goes through.
+            if broker.code == "unknown_topic" { (status, retryable, retryAfterSeconds) = (503, true, 1) }
         case .limitReached(let limit):
             self.init(429, error.code, "A limit is reached", "consumers.\(limit)")
         case .stopping:
