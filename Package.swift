@@ -31,6 +31,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
         // C, lowest first.
@@ -67,7 +68,7 @@ let package = Package(
             "Gateway",
             [
                 "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "DeadLetters",
-                "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+                "Forwarder", "Consumers", "Telemetry", "Primitives", "Records", .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
             name: "postrider",
