@@ -38,6 +38,7 @@ let package = Package(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
         // The contract of the HTTP interface, compiled in.
@@ -52,6 +53,7 @@ let package = Package(
         module("Spool", ["Journal", "Store", "Primitives", "Records"]),
         module("Broker", ["Primitives", "Records"]),
         module("EmbeddedBroker", ["Broker", "Store", "Primitives", "Records"]),
+        module("KafkaBroker", ["Broker", "CRdkafka", "Primitives", "Records"]),
         module("DeadLetters", ["Store", "Primitives", "Records"]),
         module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
         module("Consumers", ["Broker", "Primitives", "Records"]),
@@ -66,8 +68,8 @@ let package = Package(
         module(
             "Gateway",
             [
-                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "DeadLetters",
-                "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker",
+                "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
             ]),
         .executableTarget(
             name: "postrider",
@@ -122,6 +124,13 @@ let package = Package(
         tests(
             "EmbeddedBrokerTests",
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
+        // A Kafka cluster in the test's process.
+        .target(
+            name: "KafkaTestSupport", dependencies: ["CRdkafka"], path: "Tests/KafkaTestSupport",
+            swiftSettings: settings),
+        tests(
+            "KafkaBrokerTests",
+            ["KafkaBroker", "KafkaTestSupport", "CRdkafka", "Broker", "Primitives", "Records", "TestSupport", log]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "CZlib", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
