@@ -39,6 +39,7 @@ let package = Package(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
         // The contract of the HTTP interface, compiled in.
@@ -53,6 +54,7 @@ let package = Package(
         module("Spool", ["Journal", "Store", "Primitives", "Records"]),
         module("Broker", ["Primitives", "Records"]),
         module("EmbeddedBroker", ["Broker", "Store", "Primitives", "Records"]),
+        module("KafkaBroker", ["Broker", "CRdkafka", "Primitives", "Records"]),
         module("DeadLetters", ["Store", "Primitives", "Records"]),
         module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
         module("Consumers", ["Broker", "Primitives", "Records"]),
@@ -67,8 +69,9 @@ let package = Package(
         module(
             "Gateway",
             [
-                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "DeadLetters",
-                "Forwarder", "Consumers", "Telemetry", "Primitives", "Records", .product(name: "Yams", package: "Yams"),
+                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker",
+                "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+                .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
             name: "postrider",
@@ -98,7 +101,12 @@ let package = Package(
                 "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
-        tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
+        tests(
+            "GatewayTests",
+            [
+                "Gateway", "GatewayTestSupport", "API", "Consumers", "HTTPServer", "KafkaBroker", "Primitives",
+                .product(name: "Yams", package: "Yams"),
+            ]),
         tests(
             "APITests",
             [
@@ -123,6 +131,13 @@ let package = Package(
         tests(
             "EmbeddedBrokerTests",
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
+        // A Kafka cluster in the test's process.
+        .target(
+            name: "KafkaTestSupport", dependencies: ["CRdkafka"], path: "Tests/KafkaTestSupport",
+            swiftSettings: settings),
+        tests(
+            "KafkaBrokerTests",
+            ["KafkaBroker", "KafkaTestSupport", "CRdkafka", "Broker", "Primitives", "Records", "TestSupport", log]),
         tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "CZlib", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),

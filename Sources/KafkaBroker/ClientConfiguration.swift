@@ -1,0 +1,149 @@
+import Broker
+import CRdkafka
+
+/// What a client of the cluster is for; decides the properties that promises rest on.
+enum ClientRole: Equatable {
+    /// Exactly-once hand-over of one lane.
+    case transactionalProducer(id: String)
+    /// At-least-once hand-over of one lane.
+    case idempotentProducer
+    /// Membership of one named consumer.
+    case groupConsumer(group: String)
+    /// Reads without a group, and never commits.
+    case reader
+    /// Administrative calls.
+    case admin
+
+    /// Shown in logs and in `client.id`.
+    var name: String {
+        switch self {
+        case .transactionalProducer: "sink"
+        case .idempotentProducer: "sink"
+        case .groupConsumer: "consumer"
+        case .reader: "reader"
+        case .admin: "admin"
+        }
+    }
+
+    var isConsumer: Bool {
+        switch self {
+        case .groupConsumer, .reader: true
+        case .transactionalProducer, .idempotentProducer, .admin: false
+        }
+    }
+}
+
+/// The properties of one client: the operator's first, then Postrider's own, which none of the operator's can be
+/// (`PropertyPolicy`).
+struct ClientConfiguration {
+    var settings: KafkaBrokerSettings
+    var role: ClientRole
+    /// Of one consumer: its share of `prefetchBytesMax`.
+    var prefetchBytes = 1 << 20
+    /// Only for tests: over everything else.
+    var overrides: [String: String] = [:]
+
+    /// Names and values in the order in which they are set.
+    var properties: [(name: String, value: String)] {
+        var own: [(String, String)] = [
+            ("bootstrap.servers", settings.bootstrapServers),
+            ("client.id", settings.properties["client.id"] ?? "postrider-\(role.name)"),
+            ("socket.timeout.ms", ms(settings.socketTimeout)),
+            // Small requests must not wait for an acknowledgement of the one before (Nagle).
+            ("socket.nagle.disable", "true"),
+            ("reconnect.backoff.ms", "50"),
+            ("reconnect.backoff.max.ms", ms(settings.reconnectMax)),
+            ("topic.metadata.refresh.interval.ms", ms(settings.metadataRefresh)),
+            // Our own callback writes them.
+            ("log.queue", "false"),
+            ("log.connection.close", "false"),
+        ]
+        switch role {
+        case .transactionalProducer(let id):
+            own += producer
+            own += [
+                ("transactional.id", id),
+                ("transaction.timeout.ms", ms(settings.transactionTimeout)),
+                // Must not be longer than the transaction.
+                ("message.timeout.ms", ms(settings.transactionTimeout)),
+            ]
+        case .idempotentProducer:
+            own += producer
+            // No limit: a message that is given up would make a gap.
+            own += [("message.timeout.ms", "0")]
+        case .groupConsumer(let group):
+            own += consumer
+            own += [
+                ("group.id", group),
+                // The cooperative assignor has several bugs in librdkafka 2.0.
+                ("partition.assignment.strategy", "range,roundrobin"),
+            ]
+        case .reader:
+            own += consumer
+            // librdkafka wants one; nothing ever joins or commits with it.
+            own += [("group.id", "\(settings.groupPrefix)postrider-reader")]
+        case .admin:
+            break
+        }
+        let taken = Set(own.map(\.0))
+        let passed = settings.properties.filter { !taken.contains($0.key) }.sorted { $0.key < $1.key }
+        return passed.map { ($0.key, $0.value) } + own + overrides.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    private var producer: [(String, String)] {
+        [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("queue.buffering.max.kbytes", String(max(1, settings.producerQueueBytes >> 10))),
+            ("queue.buffering.max.messages", "1000000"),
+            ("linger.ms", settings.properties["linger.ms"] ?? "5"),
+        ]
+    }
+
+    private var consumer: [(String, String)] {
+        [
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("isolation.level", "read_committed"),
+            // A position that is gone is told, never silently moved.
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", "true"),
+            ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
+            ("fetch.message.max.bytes", settings.properties["fetch.message.max.bytes"] ?? "1048576"),
+            ("fetch.wait.max.ms", settings.properties["fetch.wait.max.ms"] ?? "500"),
+        ]
+    }
+
+    /// - Returns: a configuration that the caller owns: `rd_kafka_new` takes it over on success, else it is destroyed
+    ///   with `rd_kafka_conf_destroy`.
+    /// - Throws: process-fatal, with librdkafka's own words and the property's name; never with a secret's value.
+    func make() throws(BrokerError) -> OpaquePointer {
+        for name in settings.properties.keys.sorted() {
+            if let reason = PropertyPolicy.refusal(of: name) {
+                throw Self.invalid("\(name) cannot be set: \(reason)")
+            }
+        }
+        guard let conf = rd_kafka_conf_new() else { throw Self.invalid("no memory for a configuration") }
+        for (name, value) in properties {
+            // Settings of the other kind of client (a consumer's of a producer) warn only; unknown ones are refused.
+            var reason = [CChar](repeating: 0, count: 512)
+            guard rd_kafka_conf_set(conf, name, value, &reason, reason.count) != RD_KAFKA_CONF_OK else { continue }
+            rd_kafka_conf_destroy(conf)
+            throw Self.invalid("\(name): \(PropertyPolicy.isSecret(name) ? "not accepted" : text(reason))")
+        }
+        return conf
+    }
+
+    private static func invalid(_ detail: String) -> BrokerError {
+        BrokerError(.processFatal, code: "invalid_configuration", detail: "broker.kafka.properties: \(detail)")
+    }
+
+    private func ms(_ duration: Duration) -> String {
+        String(max(1, duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000))
+    }
+}
+
+/// A C string in a buffer.
+func text(_ buffer: [CChar]) -> String {
+    String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

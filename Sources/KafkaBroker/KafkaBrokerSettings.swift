@@ -1,0 +1,47 @@
+public import Broker
+
+/// How to reach a Kafka cluster and what to ask of it. Every limit has its default here.
+public struct KafkaBrokerSettings: Sendable {
+    /// `HOST:PORT` with commas between them.
+    public var bootstrapServers = ""
+    public var guarantee = Guarantee.exactlyOnce
+    /// librdkafka properties passed through (TLS, SASL and the like), checked by `PropertyPolicy`.
+    public var properties: [String: String] = [:]
+
+    /// Put before a consumer's name to make its group id.
+    public var groupPrefix = ""
+    /// Compacted; holds how far each lane of each spool was handed over.
+    public var checkpointTopic = "_postrider_checkpoints"
+    /// Compacted; holds the definitions of named consumers.
+    public var consumersTopic = "_postrider_consumers"
+
+    /// Whether producing to an unknown topic creates it.
+    public var createTopics = false
+    /// Partitions of a topic created without a number; nil: the cluster's `num.partitions`.
+    public var partitionsDefault: Int32?
+    /// Replicas of topics that Postrider creates; nil: the cluster's `default.replication.factor`.
+    public var replicationFactor: Int16?
+
+    /// A request without an answer for this long fails, and its connection is closed (`socket.timeout.ms`).
+    public var socketTimeout = Duration.seconds(5)
+    /// A transaction open for longer is aborted by the broker (`transaction.timeout.ms`).
+    public var transactionTimeout = Duration.seconds(15)
+    /// Longest pause between tries to connect (`reconnect.backoff.max.ms`).
+    public var reconnectMax = Duration.seconds(2)
+    /// How long one administrative call may take.
+    public var adminTimeout = Duration.seconds(10)
+    /// How long a client may take to close before it is left to end by itself.
+    public var closeTimeout = Duration.seconds(5)
+    /// How old what is known of topics may get (`topic.metadata.refresh.interval.ms`).
+    public var metadataRefresh = Duration.seconds(60)
+
+    /// Bytes of records queued in one producer (`queue.buffering.max.kbytes`): at least a hand-over, within
+    /// `forwarder.memory_max`.
+    public var producerQueueBytes = 64 << 20
+    /// Bytes fetched ahead over all consumers; each has its share (`queued.max.messages.kbytes`).
+    public var prefetchBytesMax = 64 << 20
+    /// Named consumers with a live membership at one time.
+    public var consumersActiveMax = 200
+
+    public init() {}
+}

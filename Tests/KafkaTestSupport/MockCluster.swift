@@ -1,0 +1,82 @@
+import CRdkafka
+
+/// librdkafka's in-process cluster: real sockets on loopback, Kafka's protocol, errors and delays at will. What it
+/// cannot do is listed in `MockLimits`.
+// SAFETY: the handles are used under librdkafka's own locks; `rd_kafka_mock_*` may be called from any thread.
+public final class MockCluster: @unchecked Sendable {
+    private let client: OpaquePointer
+    private let cluster: OpaquePointer
+    public let brokers: Int32
+
+    /// `HOST:PORT` with commas between them.
+    public let bootstrapServers: String
+
+    /// - Precondition: librdkafka has memory and sockets.
+    public init(brokers: Int32 = 3) {
+        guard let conf = rd_kafka_conf_new(), let client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nil, 0),
+            let cluster = rd_kafka_mock_cluster_new(client, brokers)
+        else { preconditionFailure("no mock cluster") }
+        self.client = client
+        self.cluster = cluster
+        self.brokers = brokers
+        bootstrapServers = String(cString: rd_kafka_mock_cluster_bootstraps(cluster))
+    }
+
+    deinit {
+        rd_kafka_mock_cluster_destroy(cluster)
+        rd_kafka_destroy(client)
+    }
+
+    public func createTopic(_ name: String, partitions: Int32 = 4) {
+        rd_kafka_mock_topic_create(cluster, name, partitions, brokers)
+    }
+
+    /// The next requests of this kind at any broker fail with these codes, in order.
+    public func pushErrors(_ kind: RequestKind, _ codes: [Int32]) {
+        let errors = codes.map { rd_kafka_resp_err_t(rawValue: $0) }
+        rd_kafka_mock_push_request_errors_array(cluster, kind.rawValue, errors.count, errors)
+    }
+
+    /// The next request of this kind at this broker (1…) is answered with this code after a delay. With code 0 and a
+    /// delay over the client's socket time-out the request is done and its acknowledgement lost.
+    public func pushError(_ kind: RequestKind, _ code: Int32, afterMs: Int32, broker: Int32) {
+        pr_mock_push_error_rtt(cluster, broker, kind.rawValue, rd_kafka_resp_err_t(rawValue: code), afterMs)
+    }
+
+    /// Closes the broker's connections and refuses new ones.
+    public func setDown(_ broker: Int32) { rd_kafka_mock_broker_set_down(cluster, broker) }
+    public func setUp(_ broker: Int32) { rd_kafka_mock_broker_set_up(cluster, broker) }
+
+    /// Every answer of this broker takes this long: over the client's socket time-out it is frozen.
+    public func setRoundTrip(_ broker: Int32, milliseconds: Int32) {
+        rd_kafka_mock_broker_set_rtt(cluster, broker, milliseconds)
+    }
+
+    public func setLeader(of topic: String, partition: Int32, to broker: Int32) {
+        rd_kafka_mock_partition_set_leader(cluster, topic, partition, broker)
+    }
+
+    /// - Parameter kind: `transaction` or `group`.
+    public func setCoordinator(_ kind: String, of key: String, to broker: Int32) {
+        rd_kafka_mock_coordinator_set(cluster, kind, key, broker)
+    }
+}
+
+/// Kinds of requests by Kafka's API keys.
+public enum RequestKind: Int16, Sendable, CaseIterable {
+    case produce = 0
+    case fetch = 1
+    case listOffsets = 2
+    case metadata = 3
+    case offsetCommit = 8
+    case offsetFetch = 9
+    case findCoordinator = 10
+    case joinGroup = 11
+    case heartbeat = 12
+    case leaveGroup = 13
+    case syncGroup = 14
+    case createTopics = 19
+    case initProducerID = 22
+    case addPartitionsToTransaction = 24
+    case endTransaction = 26
+}

@@ -1,0 +1,10 @@
+/// What librdkafka's mock cluster cannot do, and which tests therefore need a real one.
+public enum MockLimits {
+    public static let all: [(what: String, why: String)] = [
+        ("atomicity", "it shows aborted and open transactions to read_committed readers"),
+        ("fencing", "a second producer with the same transactional id does not end the first"),
+        ("offsets in transactions", "TxnOffsetCommit is dropped"),
+        ("large topics", "it keeps at most 5 MiB a partition"),
+        ("idempotence without transactions", "it tells repeated sequences only with a transactional id"),
+    ]
+}
