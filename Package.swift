@@ -105,7 +105,7 @@ let package = Package(
             "GatewayTests",
             [
                 "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "KafkaBroker",
-                .product(name: "Yams", package: "Yams"),
+                "Primitives", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",

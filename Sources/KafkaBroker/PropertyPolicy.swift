@@ -69,7 +69,8 @@ public enum PropertyPolicy {
         ("a consumer begins where its definition says", ["auto.offset.reset"]),
         ("reading is always read_committed", ["isolation.level"]),
         ("Postrider needs to know the end of a partition", ["enable.partition.eof"]),
-        ("reading a topic must not create it", ["allow.auto.create.topics"]),
+        ("set broker.kafka.create_topics", ["allow.auto.create.topics"]),
+        ("set limits.record_bytes_max", ["message.max.bytes"]),
         ("it would hide topics", ["topic.blacklist"]),
         (
             "memory is bounded by forwarder.memory_max",
