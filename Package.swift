@@ -104,7 +104,7 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "Gateway", "GatewayTestSupport", "API", "Consumers", "HTTPServer", "KafkaBroker", "Primitives",
+                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "KafkaBroker",
                 .product(name: "Yams", package: "Yams"),
             ]),
         tests(

@@ -54,16 +54,40 @@ public struct GatewayView: Sendable {
         var isForwarding: Bool { state == "forwarding" }
     }
 
+    /// What stands behind the gateway.
+    public struct Broker: Sendable {
+        public var kind: String
+        public var guarantee: String
+        /// nil: nothing was heard of it yet.
+        public var reachable: Bool?
+        /// Its last failure since it was last reached.
+        public var error: String?
+        public var detail: String?
+
+        public init(
+            kind: String, guarantee: String, reachable: Bool?, error: String? = nil, detail: String? = nil
+        ) {
+            self.kind = kind
+            self.guarantee = guarantee
+            self.reachable = reachable
+            self.error = error
+            self.detail = detail
+        }
+    }
+
     public var version: String
     public var lanes: @Sendable () -> [Lane]
+    public var broker: @Sendable () -> Broker
     /// SIGTERM came: not ready any more.
     public var isStopping: @Sendable () -> Bool
 
     public init(
-        version: String, lanes: @escaping @Sendable () -> [Lane], isStopping: @escaping @Sendable () -> Bool
+        version: String, lanes: @escaping @Sendable () -> [Lane], broker: @escaping @Sendable () -> Broker,
+        isStopping: @escaping @Sendable () -> Bool
     ) {
         self.version = version
         self.lanes = lanes
+        self.broker = broker
         self.isStopping = isStopping
     }
 }

@@ -3,7 +3,6 @@ import Broker
 import Consumers
 import CoreMetrics
 import DeadLetters
-import EmbeddedBroker
 import Forwarder
 public import HTTPServer
 import Journal
@@ -27,7 +26,7 @@ public final class Gateway: Sendable {
     private let log: Logger
     private let timers: TimerThread
     private let spool: Spool
-    private let broker: EmbeddedBroker
+    private let broker: BrokerParts
     private let forwarder: Forwarder
     private let consumers: Consumers
     private let lookups: WorkQueue
@@ -77,6 +76,7 @@ public final class Gateway: Sendable {
         let clock = SystemClock()
         let log = Logger(label: "postrider.gateway")
         self.log = log
+        for warning in settings.warnings { log.warning("setting", metadata: ["warning": "\(warning)"]) }
         let timers = TimerThread(clock: clock)
         self.timers = timers
         let stopping = Lock(false)
@@ -85,13 +85,11 @@ public final class Gateway: Sendable {
         spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.spoolFailed) }
         let deadLetters: DeadLetters
         do throws(BrokerError) {
-            let directory = settings.dataDirectory + "/broker"
-            try Self.makeDirectory(directory)
-            broker = try EmbeddedBroker(directory: directory, settings: settings.broker, clock: clock, timers: timers)
+            broker = try BrokerParts.open(settings, clock: clock, timers: timers)
             spool.remember(
-                try broker.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
+                try broker.outcomes.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
             consumers = try Consumers(
-                source: broker, offsets: broker, topics: broker,
+                source: broker.source, offsets: broker.offsets, topics: broker.topics,
                 submitter: SpoolSubmitter(
                     spool, patience: settings.syncInterval + settings.spool.journal.syncTimeout, clock: clock,
                     timers: timers),
@@ -107,8 +105,8 @@ public final class Gateway: Sendable {
         }
         let spool = spool
         let forwarder = Forwarder(
-            spool: spool, sinks: broker, outcomes: broker, deadLetters: deadLetters, settings: settings.forwarder,
-            clock: clock,
+            spool: spool, sinks: broker.sinks, outcomes: broker.outcomes, deadLetters: deadLetters,
+            settings: settings.forwarder, clock: clock,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in
                     ended(code == "spool_owned_elsewhere" ? .spoolOwnedElsewhere : .brokerFatal)
@@ -124,9 +122,10 @@ public final class Gateway: Sendable {
                         lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail)
                 }
             },
-            isStopping: { stopping.withLock { $0 } })
+            broker: broker.health, isStopping: { stopping.withLock { $0 } })
         let api = API(
-            settings: settings.limits, spool: spool, consumers: consumers, topics: broker, records: broker,
+            settings: settings.limits, spool: spool, consumers: consumers, topics: broker.topics,
+            records: broker.source,
             deadLetters: deadLetters, metrics: metrics, view: view, clock: clock, lookups: lookups)
         // A restored or copied spool shows at the first opening of its sinks: before anything is accepted for it.
         forwarder.start()
@@ -144,17 +143,10 @@ public final class Gateway: Sendable {
             "serving",
             metadata: [
                 "address": "\(settings.http.address)", "port": "\(server.port)", "gateway": "\(spool.shortID)",
-                "data": "\(settings.dataDirectory)", "recovered_to": "\(spool.recovery.end)",
+                "data": "\(settings.dataDirectory)", "broker": "\(settings.brokerKind.rawValue)",
+                "recovered_to": "\(spool.recovery.end)",
                 "torn_bytes": "\(spool.recovery.tornBytes)",
             ])
-    }
-
-    private static func makeDirectory(_ path: String) throws(BrokerError) {
-        do throws(FileSystemError) {
-            try SystemFileSystem().createDurableDirectory(path)
-        } catch {
-            throw BrokerError(.processFatal, code: "directory", detail: error.description)
-        }
     }
 
     private static func openSpool(

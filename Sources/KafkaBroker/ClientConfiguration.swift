@@ -122,22 +122,18 @@ struct ClientConfiguration {
     func make() throws(BrokerError) -> OpaquePointer {
         for name in settings.properties.keys.sorted() {
             if let reason = PropertyPolicy.refusal(of: name) {
-                throw Self.invalid("\(name) cannot be set: \(reason)")
+                throw .invalidProperty("\(name) cannot be set: \(reason)")
             }
         }
-        guard let conf = rd_kafka_conf_new() else { throw Self.invalid("no memory for a configuration") }
+        guard let conf = rd_kafka_conf_new() else { throw .invalidProperty("no memory for a configuration") }
         for (name, value) in properties {
             // Settings of the other kind of client (a consumer's of a producer) warn only; unknown ones are refused.
             var reason = [CChar](repeating: 0, count: 512)
             guard rd_kafka_conf_set(conf, name, value, &reason, reason.count) != RD_KAFKA_CONF_OK else { continue }
             rd_kafka_conf_destroy(conf)
-            throw Self.invalid("\(name): \(PropertyPolicy.isSecret(name) ? "not accepted" : text(reason))")
+            throw .invalidProperty("\(name): \(settings.isSecret(name) ? "not accepted" : text(reason))")
         }
         return conf
-    }
-
-    private static func invalid(_ detail: String) -> BrokerError {
-        BrokerError(.processFatal, code: "invalid_configuration", detail: "broker.kafka.properties: \(detail)")
     }
 
     private func ms(_ duration: Duration) -> String {

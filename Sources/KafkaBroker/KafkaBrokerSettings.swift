@@ -7,6 +7,8 @@ public struct KafkaBrokerSettings: Sendable {
     public var guarantee = Guarantee.exactlyOnce
     /// librdkafka properties passed through (TLS, SASL and the like), checked by `PropertyPolicy`.
     public var properties: [String: String] = [:]
+    /// Properties whose values were read from files: shown no more than those that `PropertyPolicy.isSecret` names.
+    public var secretProperties: Set<String> = []
 
     /// Put before a consumer's name to make its group id.
     public var groupPrefix = ""
@@ -54,4 +56,9 @@ public struct KafkaBrokerSettings: Sendable {
     public var consumersActiveMax = 200
 
     public init() {}
+
+    /// Whether the value of a property is never shown.
+    public func isSecret(_ name: String) -> Bool {
+        PropertyPolicy.isSecret(name) || secretProperties.contains(name)
+    }
 }

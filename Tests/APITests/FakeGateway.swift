@@ -72,7 +72,11 @@ final class FakeGateway {
         let api = API(
             settings: APISettings(), spool: spool, consumers: consumers, topics: broker, records: broker,
             deadLetters: deadLetters,
-            metrics: MetricsRegistry(), view: GatewayView(version: "test", lanes: { [] }, isStopping: { false }),
+            metrics: MetricsRegistry(),
+            view: GatewayView(
+                version: "test", lanes: { [] },
+                broker: { GatewayView.Broker(kind: "fake", guarantee: "exactly-once", reachable: nil) },
+                isStopping: { false }),
             clock: SystemClock(), lookups: lookups)
         var httpSettings = HTTPServerSettings()
         httpSettings.port = 0
