@@ -54,6 +54,8 @@ struct ClientConfiguration {
             ("reconnect.backoff.ms", "50"),
             ("reconnect.backoff.max.ms", ms(settings.reconnectMax)),
             ("topic.metadata.refresh.interval.ms", ms(settings.metadataRefresh)),
+            // Asking about a topic must not make it. (librdkafka obeys it in producers and admin clients too.)
+            ("allow.auto.create.topics", "false"),
             // Our own callback writes them.
             ("log.queue", "false"),
             ("log.connection.close", "false"),
