@@ -43,6 +43,8 @@ public enum PropertyPolicy {
         "queued.min.messages": "memory is bounded by consumers.prefetch_bytes_max",
         "queued.max.messages.kbytes": "memory is bounded by consumers.prefetch_bytes_max",
         "socket.timeout.ms": "set broker.kafka.socket_timeout",
+        "message.max.bytes": "set limits.record_bytes_max",
+        "allow.auto.create.topics": "set broker.kafka.create_topics",
         "plugin.library.paths": "no foreign code is loaded",
         "test.mock.num.brokers": "a mock cluster keeps nothing",
     ]
