@@ -138,8 +138,8 @@ public struct Settings: Sendable {
         }
     }
 
-    /// A sink's queue holds at least the largest record: with its headers, and those that are added.
-    private static let producerQueueBytesMin = 1 << 20
+    /// librdkafka's own limits: of a sink's queue, and of a consumer's.
+    private static let (producerQueueBytesMax, prefetchBytesRange) = (1 << 40, 1 << 20...1 << 30)
 
     private func checkBroker() throws(SettingsError) {
         guard brokerKind == .kafka else {
@@ -158,8 +158,11 @@ public struct Settings: Sendable {
             throw .outOfRange(
                 key: "broker.kafka.socket_timeout", expected: "less than broker.kafka.transaction_timeout")
         }
+        if !Self.prefetchBytesRange.contains(kafka.prefetchBytesMax) {
+            throw .outOfRange(key: "consumers.prefetch_bytes_max", expected: "from 1MiB to 1GiB")
+        }
         do throws(BrokerError) {
-            try kafka.check()
+            try completed.kafka.check()
         } catch {
             throw .properties(error.detail)
         }
@@ -173,9 +176,11 @@ public struct Settings: Sendable {
         // The broker's own limit must not be the lower one by accident, nor refuse the dead letter of what it took.
         settings.broker.recordBytesMax = max(
             broker.recordBytesMax, limits.recordBytesMax + DeadLetterRecord.headersBytesMax)
-        // librdkafka copies what a hand-over queues: a lane's share of the forwarder's memory, and one record at least.
-        settings.kafka.producerQueueBytes = max(
-            forwarder.memoryMax / max(1, spool.lanes), limits.recordBytesMax + Self.producerQueueBytesMin)
+        // As the embedded broker's: dead letters of consumers have more headers.
+        settings.kafka.recordBytesMax = limits.recordBytesMax + DeadLetterRecord.headersBytesMax
+        // The forwarder counts librdkafka's copies in its memory: a queue holds what it hands over.
+        settings.kafka.producerQueueBytes = min(
+            max(forwarder.memoryMax, 2 * settings.kafka.recordBytesMax), Self.producerQueueBytesMax)
         settings.consumers.pollWaitMax = limits.waitMax
         settings.consumers.pollsWaitingPerConsumerMax = min(
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)

@@ -39,9 +39,23 @@ struct ClientConfiguration {
     var settings: KafkaBrokerSettings
     var role: ClientRole
     /// Of one consumer: its share of `prefetchBytesMax`.
-    var prefetchBytes = 1 << 20
-    /// Only for tests: over everything else.
-    var overrides: [String: String] = [:]
+    var prefetchBytes: Int
+    /// Of a producer: one batch for one partition.
+    var batchBytes: Int
+    /// Of a consumer: how long a fetch without records waits at the broker.
+    var fetchWait: Duration?
+
+    init(settings: KafkaBrokerSettings, role: ClientRole, prefetchBytes: Int = 1 << 20) {
+        self.settings = settings
+        self.role = role
+        self.prefetchBytes = prefetchBytes
+        batchBytes = settings.properties["batch.size"].flatMap { Int($0) } ?? Self.batchBytesDefault
+    }
+
+    /// librdkafka's `batch.size`.
+    private static let batchBytesDefault = 1_000_000
+    /// A record's frame and headers of Postrider's own, over what `limits.record_bytes_max` counts.
+    private static let messageOverheadBytes = 64 << 10
 
     /// Names and values in the order in which they are set.
     var properties: [(name: String, value: String)] {
@@ -89,7 +103,7 @@ struct ClientConfiguration {
         }
         let taken = Set(own.map(\.0))
         let passed = settings.properties.filter { !taken.contains($0.key) }.sorted { $0.key < $1.key }
-        return passed.map { ($0.key, $0.value) } + own + overrides.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        return passed.map { ($0.key, $0.value) } + own
     }
 
     private var producer: [(String, String)] {
@@ -99,6 +113,10 @@ struct ClientConfiguration {
             ("queue.buffering.max.kbytes", String(max(1, settings.producerQueueBytes >> 10))),
             ("queue.buffering.max.messages", "1000000"),
             ("linger.ms", settings.properties["linger.ms"] ?? "5"),
+            ("batch.size", String(batchBytes)),
+            ("message.max.bytes", String(settings.recordBytesMax + Self.messageOverheadBytes)),
+            // A producer asks for ends of partitions only, and wants the real ones.
+            ("isolation.level", "read_uncommitted"),
         ]
     }
 
@@ -112,7 +130,7 @@ struct ClientConfiguration {
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
             ("fetch.message.max.bytes", settings.properties["fetch.message.max.bytes"] ?? "1048576"),
-            ("fetch.wait.max.ms", settings.properties["fetch.wait.max.ms"] ?? "500"),
+            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "500"),
         ]
     }
 

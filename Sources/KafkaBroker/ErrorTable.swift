@@ -22,7 +22,16 @@ enum ErrorTable {
         let entry = entry(for: error.code)
         // A client that turned fatal over a transient error is of no use all the same.
         let meaning = error.isFatal && entry.meaning == .retriable ? .sinkFatal : entry.meaning
+        ErrorMetrics.count(entry, meaning)
         return BrokerError(meaning, code: entry.label, detail: error.description)
+    }
+
+    /// Of a transactional call: what is neither fatal nor abortable nor retriable left the producer in a state that
+    /// nobody knows.
+    static func transactionError(_ error: KafkaError) -> BrokerError {
+        var error = error
+        if !error.requiresAbort, !error.isRetriable { error.isFatal = true }
+        return brokerError(error)
     }
 
     private static let byCode = Dictionary(

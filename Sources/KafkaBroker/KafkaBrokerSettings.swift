@@ -47,6 +47,8 @@ public struct KafkaBrokerSettings: Sendable {
     /// How old what is known of topics may get (`topic.metadata.refresh.interval.ms`).
     public var metadataRefresh = Duration.seconds(60)
 
+    /// Key, value and headers of the largest record (`limits.record_bytes_max`); `message.max.bytes` follows from it.
+    public var recordBytesMax = 1 << 20
     /// Bytes of records queued in one producer (`queue.buffering.max.kbytes`): at least a hand-over, within
     /// `forwarder.memory_max`.
     public var producerQueueBytes = 64 << 20

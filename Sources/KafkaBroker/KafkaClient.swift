@@ -151,6 +151,8 @@ private final class Callbacks: Sendable {
         guard let handle, let callbacks = from(rd_kafka_opaque(handle)), let message else { return }
         let level: Logger.Level =
             switch level {
+            // One set of properties serves producers and consumers: those of the other kind mean nothing.
+            case _ where facility.map { String(cString: $0) } == "CONFWARN": .debug
             case ...2: .critical
             case 3: .error
             case 4: .warning

@@ -128,6 +128,8 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
         (kafka + ["broker.kafka.socket_timeout=15s"], "broker.kafka.socket_timeout"),
         (kafka + ["broker.kafka.consumers_topic=_postrider_checkpoints"], "broker.kafka.consumers_topic"),
         (kafka + ["broker.kafka.properties.linger.ms=soon"], "broker.kafka.properties"),
+        (kafka + ["consumers.prefetch_bytes_max=1KiB"], "consumers.prefetch_bytes_max"),
+        (kafka + ["consumers.prefetch_bytes_max=2GiB"], "consumers.prefetch_bytes_max"),
     ])
     func contradiction_IsRefused_WithTheKeysName(assignments: [String], name: String) throws {
         var settings = Settings()

@@ -103,8 +103,8 @@ import Testing
         for role in [ClientRole.transactionalProducer(id: "a"), .idempotentProducer, .groupConsumer(group: "g")] {
             for (name, _) in ClientConfiguration(settings: settings([:]), role: role).properties
             where PropertyPolicy.refusal(of: name) == nil {
-                let used = ClientConfiguration(settings: settings([name: "as told"]), role: role).properties
-                if used.last(where: { $0.name == name })?.value != "as told" { dropped.append(name) }
+                let used = ClientConfiguration(settings: settings([name: "7"]), role: role).properties
+                if used.last(where: { $0.name == name })?.value != "7" { dropped.append(name) }
             }
         }
         #expect(dropped == [])

@@ -31,6 +31,11 @@ public final class MockCluster: @unchecked Sendable {
         rd_kafka_mock_topic_create(cluster, name, partitions, brokers)
     }
 
+    /// What metadata says of a topic; 0: nothing is wrong with it.
+    public func setError(of topic: String, to code: Int32) {
+        rd_kafka_mock_topic_set_error(cluster, topic, rd_kafka_resp_err_t(rawValue: code))
+    }
+
     /// The next requests of this kind at any broker fail with these codes, in order.
     public func pushErrors(_ kind: RequestKind, _ codes: [Int32]) {
         let errors = codes.map { rd_kafka_resp_err_t(rawValue: $0) }
