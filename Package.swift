@@ -88,6 +88,15 @@ let package = Package(
             ],
             path: "Tests/EarlyAck", swiftSettings: settings),
 
+        // Kills itself at a named point of a hand-over.
+        .executableTarget(
+            name: "postrider-crash-points",
+            dependencies: [
+                "Gateway", "Broker", "Primitives", "Records",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/CrashPoints", swiftSettings: settings),
+
         // Fakes shared by the tests: file system, clock, broker.
         .target(
             name: "TestSupport",
@@ -116,7 +125,10 @@ let package = Package(
             ]),
         tests(
             "EndToEndTests",
-            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
+            [
+                "postrider", "postrider-crash-points", "Gateway", "GatewayTestSupport", "JSON", "KafkaTestSupport",
+                "Primitives", "TestSupport",
+            ]),
         tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",

@@ -1,5 +1,5 @@
 import API
-import Broker
+public import Broker
 import Consumers
 import CoreMetrics
 import DeadLetters
@@ -55,9 +55,11 @@ public final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.
+    ///   - sinks: what lanes open instead of the broker's sinks; others only in tests.
     ///   - ended: the process must exit with this code; called on any thread, possibly before this returns.
     public static func start(
         _ settings: Settings, metrics: MetricsRegistry, fileSystem: any FileSystem = SystemFileSystem(),
+        sinks: (any RecordSinkFactory) -> any RecordSinkFactory = { $0 },
         ended: @escaping @Sendable (ExitReason) -> Void
     ) throws(StartError) -> Gateway {
         do throws(SettingsError) {
@@ -65,12 +67,12 @@ public final class Gateway: Sendable {
         } catch {
             throw StartError(.cannotStart, error.description)
         }
-        return try Gateway(settings.completed, metrics, fileSystem, ended)
+        return try Gateway(settings.completed, metrics, fileSystem, sinks, ended)
     }
 
     private init(
         _ settings: Settings, _ metrics: MetricsRegistry, _ fileSystem: any FileSystem,
-        _ ended: @escaping @Sendable (ExitReason) -> Void
+        _ sinks: (any RecordSinkFactory) -> any RecordSinkFactory, _ ended: @escaping @Sendable (ExitReason) -> Void
     ) throws(StartError) {
         self.settings = settings
         let clock = SystemClock()
@@ -105,7 +107,7 @@ public final class Gateway: Sendable {
         }
         let spool = spool
         let forwarder = Forwarder(
-            spool: spool, sinks: broker.sinks, outcomes: broker.outcomes, deadLetters: deadLetters,
+            spool: spool, sinks: sinks(broker.sinks), outcomes: broker.outcomes, deadLetters: deadLetters,
             settings: settings.forwarder, clock: clock,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in
