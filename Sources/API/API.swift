@@ -43,12 +43,27 @@ public struct GatewayView: Sendable {
         public var state: String
         public var error: String?
         public var detail: String?
+        /// When the first failure since the last success was, in milliseconds since 1970 UTC.
+        public var failingSinceMs: Int64?
+        /// Failures since the last success.
+        public var tries: Int
+        /// When it tries again, while it waits for that, in milliseconds since 1970 UTC.
+        public var nextTryMs: Int64?
+        /// Records that the next hand-over may have.
+        public var batchRecordsMax: Int
 
-        public init(lane: Int, state: String, error: String?, detail: String?) {
+        public init(
+            lane: Int, state: String, error: String?, detail: String?, failingSinceMs: Int64?, tries: Int,
+            nextTryMs: Int64?, batchRecordsMax: Int
+        ) {
             self.lane = lane
             self.state = state
             self.error = error
             self.detail = detail
+            self.failingSinceMs = failingSinceMs
+            self.tries = tries
+            self.nextTryMs = nextTryMs
+            self.batchRecordsMax = batchRecordsMax
         }
 
         var isForwarding: Bool { state == "forwarding" }

@@ -1,5 +1,6 @@
 import JSON
 import Spool
+import Telemetry
 
 /// Whether records are accepted, and whether they are forwarded.
 struct Readiness {
@@ -41,7 +42,7 @@ struct Readiness {
 }
 
 extension GatewayView.Lane {
-    /// `"lane":…,"state":…,"error":…,"detail":…`
+    /// `"lane":…,"state":…,"error":…,"detail":…,"failing_since":…,"tries":…,"next_try":…,"batch_records_max":…`
     func write(to writer: inout JSONWriter) {
         writer.key("lane")
         writer.integer(lane)
@@ -77,5 +78,19 @@ extension JSONWriter {
             key("detail")
             string(detail)
         }
+        if let failingSinceMs {
+            writer.key("failing_since")
+            writer.string(rfc3339(milliseconds: failingSinceMs))
+        }
+        if tries > 0 {
+            writer.key("tries")
+            writer.integer(tries)
+        }
+        if let nextTryMs {
+            writer.key("next_try")
+            writer.string(rfc3339(milliseconds: nextTryMs))
+        }
+        writer.key("batch_records_max")
+        writer.integer(batchRecordsMax)
     }
 }

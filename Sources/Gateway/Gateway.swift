@@ -121,7 +121,9 @@ public final class Gateway: Sendable {
             lanes: {
                 forwarder.status.map {
                     GatewayView.Lane(
-                        lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail)
+                        lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail,
+                        failingSinceMs: $0.failingSinceMs, tries: $0.retries, nextTryMs: $0.nextTryMs,
+                        batchRecordsMax: $0.batchRecordsMax)
                 }
             },
             broker: broker.health, isStopping: { stopping.withLock { $0 } })
@@ -165,13 +167,7 @@ public final class Gateway: Sendable {
                 directory: settings.dataDirectory + "/spool", settings: settings.spool, fileSystem: fileSystem,
                 clock: clock, timers: timers, failed: { _ in failed() })
         } catch {
-            let reason: ExitReason =
-                switch error {
-                case .inUse: .directoryInUse
-                case .corruption, .unreadable: .spoolCorrupt
-                case .io, .laneCount: .cannotStart
-                }
-            throw StartError(reason, error.description)
+            throw StartError(error)
         }
     }
 

@@ -68,6 +68,8 @@ public final class Spool: Sendable {
     public let epoch: UInt32
     public let settings: SpoolSettings
     public let recovery: RecoveryReport
+    /// The records that an earlier process left, by segment.
+    private let recovered: [Range<LSN>]
     private let journal: Journal
     private let state: Lock<State>
     /// Apart from `state`, which every request and every commit needs.
@@ -114,6 +116,7 @@ public final class Spool: Sendable {
         epoch = opened.epoch
         self.settings = settings
         recovery = opened.report
+        recovered = opened.recovered
         let state = Lock(State(cursors: cursors, durable: opened.end))
         outcomes = Lock(
             OutcomeState(
@@ -237,6 +240,25 @@ public final class Spool: Sendable {
 
     /// Whether this spool ever ran under the epoch.
     public func isKnown(epoch: UInt32) -> Bool { journal.isKnown(epoch: epoch) }
+
+    /// Where a lane goes on whose checkpoint at the broker is of an unknown epoch, as an operator decided (`Adoption`).
+    /// Blocks on the disk; for the lane's thread.
+    ///
+    /// - Returns: its last LSN that counts as delivered; nil when nobody decided anything about this checkpoint.
+    public func adopted(
+        lane: Int, checkpoint lsn: LSN, epoch: UInt32, nonce: UInt64
+    ) throws(FileSystemError) -> LSN? {
+        let checkpoint = Adoption.Checkpoint(lsn: lsn, epoch: epoch, nonce: nonce)
+        guard let adoption = try journal.adopt(lane: lane, checkpoint) else { return nil }
+        let delivered = delivered(lane: lane)
+        switch adoption.decision {
+        case .resend: return delivered
+        case .assumeDelivered: return max(delivered, LSN(rawValue: max(1, adoption.end.rawValue) - 1))
+        }
+    }
+
+    /// The broker's checkpoint of the lane is of a known epoch: nothing is to be decided. Blocks on the disk.
+    public func closeAdoption(lane: Int) throws(FileSystemError) { try journal.closeAdoption(lane: lane) }
 
     /// Everything below it is synced.
     public var durable: LSN { state.withLock { $0.durable } }
@@ -369,15 +391,19 @@ public final class Spool: Sendable {
         guard let lane, Int(lane) < backlogs.count else { return lsn >= durable ? .accepted : .unknown }
         let delivered = delivered(lane: Int(lane))
         if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
-        return lsn > delivered ? .accepted : .expired
+        return lsn > delivered ? .accepted : forgotten(lsn)
     }
+
+    /// This process remembers what it delivered until it has delivered too much since; of what it recovered it knows
+    /// only that it is settled.
+    private func forgotten(_ lsn: LSN) -> Outcome { recovered.contains { $0.contains(lsn) } ? .settled : .expired }
 
     /// nil where the cursors alone do not tell.
     private func settledOutcome(of lsn: LSN) -> Outcome? {
         // The cursors first: `advance` remembers an outcome before they pass it.
         let released = state.withLock { $0.cursors.released(durable: $0.durable) }
         if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
-        return lsn < released ? .expired : nil
+        return lsn < released ? forgotten(lsn) : nil
     }
 
     /// The lane of a record that was accepted; nil where no synced record stands. May block on the disk.

@@ -5,7 +5,7 @@ import Gateway
 struct Postrider: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "postrider", abstract: "An HTTP gateway with reliable delivery in front of Apache Kafka.",
-        version: Gateway.version, subcommands: [Serve.self])
+        version: Gateway.version, subcommands: [Serve.self, SpoolCommand.self])
 }
 
 struct Serve: ParsableCommand {

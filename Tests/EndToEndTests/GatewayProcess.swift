@@ -38,6 +38,13 @@ final class GatewayProcess: Sendable {
         process = try Self.spawn(try Self.path(of: executable), all, errorsTo: logPath)
     }
 
+    /// Another command than `serve`, which ends by itself.
+    init(in directory: TemporaryDirectory, command: [String]) throws {
+        self.directory = directory
+        logPath = "\(directory.path)/log-\(UInt32.random(in: 0 ... .max))"
+        process = try Self.spawn(try Self.binary(), command, errorsTo: logPath)
+    }
+
     deinit {
         if waitForEnd(within: .zero) == nil {
             kill(process, SIGKILL)
