@@ -31,6 +31,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
     ],
     targets: [
         // C, lowest first.
@@ -70,6 +71,7 @@ let package = Package(
             [
                 "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker",
                 "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+                .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
             name: "postrider",
@@ -99,7 +101,12 @@ let package = Package(
                 "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
-        tests("GatewayTests", ["Gateway", "API", "Consumers", "HTTPServer"]),
+        tests(
+            "GatewayTests",
+            [
+                "Gateway", "GatewayTestSupport", "API", "Consumers", "HTTPServer", "KafkaBroker", "Primitives",
+                .product(name: "Yams", package: "Yams"),
+            ]),
         tests(
             "APITests",
             [

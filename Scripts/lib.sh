@@ -1,7 +1,9 @@
 # Shared by the scripts of this folder; sourced, with the repository's root as the working directory.
 # shellcheck shell=bash
 
-readonly system_packages=(libmicrohttpd-dev libsqlite3-dev zlib1g-dev rapidjson-dev pkg-config gcc g++ python3 python3-venv curl)
+readonly system_packages=(
+    libmicrohttpd-dev libsqlite3-dev zlib1g-dev rapidjson-dev librdkafka-dev pkg-config gcc g++ python3 python3-venv curl
+)
 readonly swift_oldest=6.2
 
 say() { printf '%s\n' "$*" >&2; }
@@ -39,6 +41,8 @@ packages_elsewhere() {
         case $name in
             libmicrohttpd-dev) pkg-config --exists libmicrohttpd 2>/dev/null || absent+=("libmicrohttpd (headers)") ;;
             libsqlite3-dev) pkg-config --exists sqlite3 2>/dev/null || absent+=("SQLite 3 (headers)") ;;
+            librdkafka-dev) pkg-config --atleast-version 2.0.2 rdkafka 2>/dev/null ||
+                absent+=("librdkafka 2.0.2 or newer (headers)") ;;
             zlib1g-dev) pkg-config --exists zlib 2>/dev/null || absent+=("zlib (headers)") ;;
             rapidjson-dev) echo '#include <rapidjson/reader.h>' | c++ -fsyntax-only -x c++ - 2>/dev/null ||
                 absent+=("RapidJSON (headers)") ;;

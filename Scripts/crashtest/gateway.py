@@ -11,6 +11,8 @@ import time
 
 READY_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
+# The broker may take its time for a change of topics.
+CALL_SECONDS_MAX = 20
 LOG_TAIL_BYTES = 8000
 
 
@@ -19,8 +21,10 @@ class Failed(Exception):
 
 
 class Gateway:
-    def __init__(self, binary, data_directory, log_path, arguments=()):
+    def __init__(self, binary, data_directory, log_path, arguments=(), settled_statuses=()):
+        """settled_statuses: of a receipt that nobody can say more about, besides those that tell its state."""
         self.binary = binary
+        self.settled_statuses = settled_statuses
         self.data_directory = data_directory
         self.log_path = log_path
         self.arguments = list(arguments)
@@ -89,9 +93,14 @@ class Gateway:
             self._process.wait()
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        return self.call("GET", path)
+
+    def call(self, method, path, body=None):
+        """body: JSON. Returns (status, bytes)."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=CALL_SECONDS_MAX)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -120,7 +129,7 @@ class Gateway:
         except (OSError, http.client.HTTPException):
             return False
         if status != 200:
-            return False
+            return status in self.settled_statuses
         answer = json.loads(body)
         return bool({"delivered", "dead"} & {value for value in answer.values() if isinstance(value, str)})
 

@@ -78,8 +78,9 @@ class ReaderTests(unittest.TestCase):
 class Answering(gateway.Gateway):
     """Not a process; `answers` are {path: (status, bytes)}."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, settled_statuses=()):
         self.answers = answers
+        self.settled_statuses = settled_statuses
 
     def get(self, path):
         if path not in self.answers:
@@ -115,6 +116,8 @@ class SettledTests(unittest.TestCase):
         )
         receipts = ["delivered", "accepted", "dead", "unknown", "unreachable"]
         self.assertEqual(server.unsettled(receipts), ["accepted", "unknown", "unreachable"])
+        forgetful = Answering(server.answers, settled_statuses=(404,))
+        self.assertEqual(forgetful.unsettled(receipts), ["accepted", "unreachable"])
 
 
 if __name__ == "__main__":

@@ -107,9 +107,9 @@ enum TopicBodies {
             writer.key("in_sync_replicas")
             writer.array { writer in for id in partition.inSyncReplicas { writer.integer(id) } }
             writer.key("low_watermark")
-            writer.integer(partition.lowWatermark)
+            if let low = partition.lowWatermark { writer.integer(low) } else { writer.null() }
             writer.key("high_watermark")
-            writer.integer(partition.highWatermark)
+            if let high = partition.highWatermark { writer.integer(high) } else { writer.null() }
         }
     }
 

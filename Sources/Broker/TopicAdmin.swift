@@ -7,12 +7,14 @@ public struct PartitionDescription: Hashable, Sendable {
     public var leader: Int32?
     public var replicas: [Int32]
     public var inSyncReplicas: [Int32]
-    public var lowWatermark: Int64
-    public var highWatermark: Int64
+    /// First offset that can be read; nil when the partition's leader does not tell.
+    public var lowWatermark: Int64?
+    /// The end for readers of committed records; nil when the partition's leader does not tell.
+    public var highWatermark: Int64?
 
     public init(
-        partition: Int32, leader: Int32?, replicas: [Int32], inSyncReplicas: [Int32], lowWatermark: Int64,
-        highWatermark: Int64
+        partition: Int32, leader: Int32?, replicas: [Int32], inSyncReplicas: [Int32], lowWatermark: Int64?,
+        highWatermark: Int64?
     ) {
         self.partition = partition
         self.leader = leader
@@ -62,14 +64,35 @@ public struct TopicDescription: Hashable, Sendable {
     }
 }
 
+/// How far the timestamp of a record may be from the broker's clock; nil: as far as it likes.
+public struct TimestampBounds: Hashable, Sendable {
+    public var beforeMs: Int64?
+    public var afterMs: Int64?
+
+    public init(beforeMs: Int64?, afterMs: Int64?) {
+        self.beforeMs = beforeMs
+        self.afterMs = afterMs
+    }
+}
+
 /// What intake must know of a topic before it accepts a record for it.
 public struct KnownTopic: Hashable, Sendable {
     public var partitions: Int32
+    /// Key, value and headers of one record that the topic is sure to take.
     public var recordBytesMax: Int
+    /// Kafka's `max.message.bytes`: what a batch of one record may take (`RecordBatchSize`), the exact limit then; nil:
+    /// `recordBytesMax` is.
+    public var messageBytesMax: Int?
+    /// Of timestamps that clients set; nil: they are not looked at.
+    public var timestampBounds: TimestampBounds?
 
-    public init(partitions: Int32, recordBytesMax: Int) {
+    public init(
+        partitions: Int32, recordBytesMax: Int, messageBytesMax: Int? = nil, timestampBounds: TimestampBounds? = nil
+    ) {
         self.partitions = partitions
         self.recordBytesMax = recordBytesMax
+        self.messageBytesMax = messageBytesMax
+        self.timestampBounds = timestampBounds
     }
 }
 
@@ -79,7 +102,8 @@ public enum TopicKnowledge: Hashable, Sendable {
     case creatable(KnownTopic)
     /// Does not exist, and is not created on produce.
     case missing
-    /// Cannot be told now (broker away and never seen).
+    /// Cannot be told from memory: `TopicAdmin.verify` asks the broker. From there: the broker is away, or does not let
+    /// us see the topic, and it was never seen.
     case unverified
 }
 
@@ -87,6 +111,15 @@ public enum TopicKnowledge: Hashable, Sendable {
 public protocol TopicAdmin: Sendable {
     /// From memory: never blocks, on the accept path of every request.
     func knowledge(of topic: TopicName) -> TopicKnowledge
+
+    /// What the broker says of the topic now, or what is remembered where it does not answer in time: for what
+    /// `knowledge` does not tell, and before a request is refused for what it tells. Calls for the same topic share one
+    /// question, an answer is good for a second, and how many may wait is bounded; beyond that it is as if the broker
+    /// were away.
+    ///
+    /// - Parameter completion: called once, within seconds, on one of the broker's threads or before this returns. Must
+    ///   not block.
+    func verify(_ topic: TopicName, completion: @escaping @Sendable (TopicKnowledge) -> Void)
 
     func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void)
 
@@ -99,8 +132,7 @@ public protocol TopicAdmin: Sendable {
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
 
-    /// Changes what is given of an existing topic's retention and largest record (Kafka: IncrementalAlterConfigs); nil
-    /// leaves a setting as it is. `settings.partitions` is not looked at.
+    /// Changes what is given of an existing topic's retention and largest record; nil leaves a setting as it is. `settings.partitions` is not looked at.
     ///
     /// A record that was accepted before and is larger than a new `recordBytesMax` dies when it is handed over.
     ///

@@ -218,8 +218,8 @@ extension Consumers {
             case .success(let description):
                 var found = known
                 for partition in description?.partitions ?? [] {
-                    let place = TopicPartition(topic: topic, partition: partition.partition)
-                    found[place] = (partition.lowWatermark, partition.highWatermark)
+                    guard let low = partition.lowWatermark, let high = partition.highWatermark else { continue }
+                    found[TopicPartition(topic: topic, partition: partition.partition)] = (low, high)
                 }
                 watermarks(topics.dropFirst(), found, completion)
             }

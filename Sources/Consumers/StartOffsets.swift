@@ -28,6 +28,12 @@ enum StartOffsets {
                 }
             case .success(let found?): description = found
             }
+            // Nothing is guessed: a consumer that began elsewhere would skip or repeat records.
+            if let silent = description.partitions.first(where: { $0.lowWatermark == nil || $0.highWatermark == nil }) {
+                let detail = "the leader of \(silent.place(topic)) does not tell its offsets"
+                return completion(
+                    .failure(.unavailable(BrokerError(.retriable, code: "leader_not_available", detail: detail))))
+            }
             var offsets = known
             switch from {
             case .earliest:

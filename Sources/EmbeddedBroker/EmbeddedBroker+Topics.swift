@@ -8,6 +8,11 @@ import Store
 extension EmbeddedBroker: TopicAdmin {
     public func knowledge(of topic: TopicName) -> TopicKnowledge { published.knowledge(of: topic) }
 
+    /// What is in memory is what is committed: completes before it returns.
+    public func verify(_ topic: TopicName, completion: @escaping @Sendable (TopicKnowledge) -> Void) {
+        completion(published.knowledge(of: topic))
+    }
+
     public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
         let published = published
         reads.submit(Job<Reader>(completion: completion) { (_) throws(JobFailure) in published.names })

@@ -16,7 +16,11 @@ final class EmbeddedSink: RecordSink {
         self.writes = writes
     }
 
-    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery] {
+    /// The outcomes are rows of the hand-over's own transaction: there is nothing to prepare.
+    func deliver(
+        _ batch: [OutgoingRecord], checkpoint: SinkCheckpoint,
+        prepared: (_ deliveries: [Delivery]) throws(BrokerError) -> Void
+    ) throws(BrokerError) -> [Delivery] {
         if closed.withLock({ $0 }) { throw .sinkClosed }
         let handOver = try HandOver(sink: key, generation: generation, batch: batch, checkpoint: checkpoint)
         return try writes.wait { (writer) throws(JobFailure) in try writer.handOver(handOver) }

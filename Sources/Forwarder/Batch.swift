@@ -12,6 +12,10 @@ struct Batch {
     private(set) var scanned = LSN.zero
     /// Records in the next try; nil: all.
     private(set) var limit: Int?
+    /// The spool held more than was taken.
+    private(set) var isCut = false
+    /// Nothing of what was taken has been settled.
+    private(set) var isWhole = true
 
     var isEmpty: Bool { records.isEmpty }
     /// What is handed over next.
@@ -22,6 +26,8 @@ struct Batch {
         precondition(records.isEmpty)
         records = batch.records.map { OutgoingRecord(lsn: $0.lsn, spooled: $0.spooled) }[...]
         scanned = batch.scanned
+        isCut = batch.isCut
+        isWhole = true
     }
 
     /// The lane has nothing undelivered below.
@@ -33,6 +39,7 @@ struct Batch {
         guard count > 0 else { return TopicCounts() }
         let settled = TopicCounts(records.prefix(count).lazy.map(\.spooled.topic))
         records.removeFirst(count)
+        isWhole = false
         if let limit { self.limit = limit * 2 < records.count ? limit * 2 : nil }
         return settled
     }
@@ -44,6 +51,9 @@ struct Batch {
         limit = max(1, tried / 2)
         return true
     }
+
+    /// The next try is a single record.
+    mutating func probe() { if records.count > 1 { limit = 1 } }
 
     /// How many are at or under a checkpoint.
     func count(through lsn: LSN) -> Int { records.prefix { $0.lsn <= lsn }.count }

@@ -1,4 +1,5 @@
 public import Broker
+import CoreMetrics
 public import DeadLetters
 public import Logging
 public import Primitives
@@ -38,9 +39,15 @@ public final class Forwarder: Sendable {
     /// restored or copied has been found out, unless the broker does not answer.
     public func waitForFirstOpenings(until deadline: MonotonicInstant) { shared.waitForOpenings(lanes.count, deadline) }
 
-    /// Lets every lane end the hand-over it is in, and joins the threads. A sink bounds how long that takes.
+    /// Lets every lane end the hand-over it is in; those that have not after `ForwarderSettings.stopTimeout` are
+    /// interrupted (`RecordSink.interrupt`), and what became of them the next start finds out. Joins the threads.
     public func stop() {
         shared.stop()
+        if !shared.waitForEnds(threads.withLock { $0.count }, SystemClock().now() + shared.settings.stopTimeout) {
+            shared.log.warning("hand-overs do not end, interrupting them")
+            shared.sinks.interrupt()
+            for lane in lanes { lane.interrupt() }
+        }
         for thread in threads.withLock({ $0 }) { thread.join() }
     }
 
@@ -61,6 +68,10 @@ final class ForwarderShared: Sendable {
     private let end = Monitor(End())
     /// Lanes that have tried to open their sink.
     private let openings = Monitor<Set<Int>>([])
+    /// Lanes whose threads are about to end.
+    private let ended = Monitor<Set<Int>>([])
+    private let memory: Lock<BatchMemory>
+    private let memoryBytes = Gauge(label: "postrider_forwarder_memory_bytes")
 
     /// Why lanes stop; a value behind the monitor.
     private struct End {
@@ -82,7 +93,25 @@ final class ForwarderShared: Sendable {
         self.nonce = nonce
         self.log = log
         self.hooks = hooks
+        memory = Lock(
+            BatchMemory(
+                bytesMax: settings.memoryMax, lanes: spool.settings.lanes, factor: sinks.memoryFactor))
     }
+
+    // MARK: - Memory
+
+    /// Bytes that the lane may take now.
+    func grant(_ wanted: Int, to lane: Int) -> Int { memory.withLock { $0.grant(wanted, to: lane) } }
+
+    /// What the lane took, or nothing any more.
+    func hold(_ bytes: Int, by lane: Int) {
+        memory.withLock { memory in
+            memory.hold(bytes, by: lane)
+            memoryBytes.record(memory.heldBytes * max(1, sinks.memoryFactor))
+        }
+    }
+
+    // MARK: - Life
 
     var isStopping: Bool { end.withLock { $0.stopping } }
 
@@ -95,6 +124,16 @@ final class ForwarderShared: Sendable {
 
     func waitForOpenings(_ count: Int, _ deadline: MonotonicInstant) {
         _ = openings.wait(until: deadline) { $0.count >= count ? true : nil }
+    }
+
+    func laneEnded(_ lane: Int) {
+        ended.withLock { _ = $0.insert(lane) }
+        ended.broadcast()
+    }
+
+    /// - Returns: false when the deadline passed first.
+    func waitForEnds(_ count: Int, _ deadline: MonotonicInstant) -> Bool {
+        ended.wait(until: deadline) { $0.count >= count ? true : nil } ?? false
     }
 
     func stop() {

@@ -6,29 +6,38 @@ import Primitives
 import Records
 import Spool
 
-/// One lane's thread: spool cursor → sink. Whatever fails, there is one way back: close the sink, open a new one, read
-/// its checkpoint, go on.
-// SAFETY: the mutable members are touched by the lane's thread only; `status` has its own lock.
+/// One lane's thread: spool cursor → sink. Whatever fails, there is one way back (`Lane+Recovery.swift`): close the
+/// sink, open a new one, read its checkpoint, go on.
+// SAFETY: the mutable members are touched by the lane's thread only; `status` and `open` have their own locks.
 final class Lane: @unchecked Sendable {
     let index: Int
     let status: Lock<LaneStatus>
-    private let shared: ForwarderShared
+    let shared: ForwarderShared
+    let log: Logger
+    let metrics: LaneMetrics
     private let reader: LaneReader
-    private var sink: (any RecordSink)?
-    private var batch = Batch()
-    private var backoff: Backoff
+    /// The sink that is open, for `interrupt`.
+    private let open = Lock(OpenSink())
+    var batch = Batch()
+    var size: BatchSize
+    var breaker: Breaker
+    var missing = MissingTopics()
+    private var prepared = PreparedOutcomes()
     private var nextHandOver = MonotonicInstant(nanoseconds: 0)
     private var wasClaimed = false
     /// The record that the last try refused alone, with the reason: dead as soon as a sink is open again.
-    private var condemned: (lsn: LSN, error: BrokerError)?
+    var condemned: (lsn: LSN, error: BrokerError)?
     /// Records in hand that send a dead letter again, and are not linked to it yet.
     private var redeliveries: [(dead: LSN, successor: LSN)] = []
     /// Nothing of the lane below was not found yet.
     private var readTo = LSN.zero
     /// Claims of earlier processes were decided.
     private var isReleased = false
-    private let log: Logger
-    private let metrics: LaneMetrics
+
+    private struct OpenSink {
+        var sink: (any RecordSink)?
+        var isInterrupted = false
+    }
 
     private var spool: Spool { shared.spool }
 
@@ -36,11 +45,12 @@ final class Lane: @unchecked Sendable {
         self.index = index
         self.shared = shared
         reader = shared.spool.laneReader(index)
-        backoff = Backoff(initial: shared.settings.retryInitial, cap: shared.settings.retryMax)
+        size = BatchSize(shared.settings)
+        breaker = Breaker(initial: shared.settings.retryInitial, cap: shared.settings.retryMax)
         status = Lock(
             LaneStatus(
-                lane: index, state: .opening, delivered: shared.spool.delivered(lane: index), retries: 0,
-                lastError: nil, lastErrorDetail: nil))
+                lane: index, state: .opening, delivered: shared.spool.delivered(lane: index),
+                batchRecordsMax: size.recordsMax))
         var log = shared.log
         log[metadataKey: "lane"] = "\(index)"
         self.log = log
@@ -49,10 +59,39 @@ final class Lane: @unchecked Sendable {
 
     func run() {
         while !shared.isStopping, step() {}
-        sink?.close()
+        closeSink()
+        batch = Batch()
+        shared.hold(0, by: index)
         status.withLock { status in
+            status.nextTryMs = nil
             if status.state != .halted { status.state = .stopped }
         }
+        shared.laneEnded(index)
+    }
+
+    /// Makes what the lane waits for at the broker end soon, now and later. Any thread.
+    func interrupt() {
+        let sink = open.withLock { open in
+            open.isInterrupted = true
+            return open.sink
+        }
+        sink?.interrupt()
+    }
+
+    func closeSink() {
+        let sink = open.withLock { open in
+            defer { open.sink = nil }
+            return open.sink
+        }
+        sink?.close()
+    }
+
+    private func use(_ sink: any RecordSink) {
+        let isInterrupted = open.withLock { open in
+            open.sink = sink
+            return open.isInterrupted
+        }
+        if isInterrupted { sink.interrupt() }
     }
 
     /// - Returns: false when the lane can do nothing more.
@@ -63,8 +102,8 @@ final class Lane: @unchecked Sendable {
             return false
         }
         do throws(LaneFailure) {
-            if sink == nil {
-                try open()
+            if open.withLock({ $0.sink }) == nil {
+                try openSink()
                 shared.openingTried(by: index)
             }
             if let condemned { try bury(condemned.lsn, condemned.error) }
@@ -84,16 +123,16 @@ final class Lane: @unchecked Sendable {
         }
     }
 
-    // MARK: - The way forward
+    // MARK: - Opening
 
-    private func open() throws(LaneFailure) {
+    private func openSink() throws(LaneFailure) {
         let opened: (sink: any RecordSink, previous: SinkCheckpoint?)
         do throws(BrokerError) {
             opened = try shared.sinks.openSink(spool: spool.id, lane: index)
         } catch {
             throw .broker(error)
         }
-        sink = opened.sink
+        use(opened.sink)
         let decision = OpeningDecision.decide(
             previous: opened.previous, delivered: spool.delivered(lane: index), epoch: spool.epoch,
             nonce: shared.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:))
@@ -115,10 +154,7 @@ final class Lane: @unchecked Sendable {
         wasClaimed = true
         try dropDelivered(through: from, dead: dead)
         // With a batch in hand only a delivery shows that the broker is well again.
-        if batch.isEmpty {
-            backoff.reset()
-            changed(.forwarding, delivered: from)
-        }
+        if batch.isEmpty { succeeded(delivered: from) }
     }
 
     /// Decides the dead letters that a failure left pending, before anything of the lane is tried again.
@@ -142,7 +178,8 @@ final class Lane: @unchecked Sendable {
     /// What the checkpoint passed and the spool does not know: the answer of that hand-over was lost.
     private func dropDelivered(through checkpoint: LSN, dead: [LSN]) throws(LaneFailure) {
         if checkpoint > spool.delivered(lane: index) {
-            // Where the records are, the broker knows. First of all: until it has told, nothing moves.
+            // Where the records are, the broker knows, or told before the commit. First of all: until that is
+            // remembered, nothing moves.
             do throws(BrokerError) {
                 spool.remember(
                     try shared.outcomes.recentDeliveries(spool: spool.id, limit: spool.settings.outcomesKept))
@@ -152,19 +189,27 @@ final class Lane: @unchecked Sendable {
         }
         let settled = batch.settle(batch.count(through: checkpoint))
         spool.advance(
-            lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled, dead: dead)
+            lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled,
+            deliveries: prepared.outcomes(recovered: checkpoint), dead: dead)
+        prepared.drop()
     }
+
+    // MARK: - The way forward
 
     /// - Returns: false when the spool holds nothing more. What it found may all be at the broker already.
     private func fill() throws(LaneFailure) -> Bool {
-        let settings = shared.settings
+        let wanted = size.bytesMax
+        let granted = shared.grant(wanted, to: index)
+        if granted < wanted { metrics.memoryLimited.increment() }
         let found: LaneBatch
         do throws(SpoolReadError) {
-            found = try reader.next(
-                recordsMax: settings.batchRecordsMax, bytesMax: settings.batchBytes(lanes: spool.settings.lanes))
+            found = try reader.next(recordsMax: size.recordsMax, bytesMax: granted)
         } catch {
+            shared.hold(0, by: index)
             throw .spool(error)
         }
+        shared.hold(found.bytes, by: index)
+        if !found.isCut { size.backlogIsGone() }
         batch.fill(found)
         for record in found.records {
             if let dead = record.spooled.redelivers { redeliveries.append((dead, record.lsn)) }
@@ -198,28 +243,35 @@ final class Lane: @unchecked Sendable {
     private func deliver() throws(LaneFailure) {
         let tried = Array(batch.next)
         guard let last = tried.last?.lsn else { return }
-        if tried.count >= shared.settings.pacedRecords {
+        let drains = batch.isCut && batch.isWhole && tried.count == batch.records.count
+        if tried.count >= shared.settings.pacedRecords, !batch.isCut {
             nextHandOver = SystemClock().now() + shared.settings.handOverInterval
         }
         let deliveries = try handOver(tried, through: last)
+        if !missing.isEmpty { for record in tried { missing.found(record.spooled.topic) } }
         let settled = batch.settle(tried.count)
+        if batch.isEmpty { shared.hold(0, by: index) }
         spool.advance(
             lane: index, delivered: last, scanned: batch.undelivered, settled: settled, deliveries: deliveries)
         metrics.records.increment(by: tried.count)
         metrics.handOvers.increment()
-        backoff.reset()
-        changed(.forwarding, delivered: last)
+        size.succeeded(drains: drains)
+        succeeded(delivered: last)
     }
 
     @discardableResult
     private func handOver(_ records: [OutgoingRecord], through lsn: LSN) throws(LaneFailure) -> [Delivery] {
-        guard let sink else { preconditionFailure("no sink is open") }
+        guard let sink = open.withLock({ $0.sink }) else { preconditionFailure("no sink is open") }
         do throws(BrokerError) {
-            return try sink.deliver(
-                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: shared.nonce))
+            let deliveries = try sink.deliver(
+                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: shared.nonce)
+            ) { prepared.keep($0) }
+            // A claim decides nothing that was in doubt before it.
+            if !records.isEmpty { prepared.drop() }
+            return deliveries
         } catch {
             // Without a record in it, no record was refused, whatever the sink says.
-            throw error.class == .recordFatal && !records.isEmpty ? .recordRefused(error) : .broker(error)
+            throw records.isEmpty ? .broker(error) : .batch(error)
         }
     }
 
@@ -245,142 +297,36 @@ final class Lane: @unchecked Sendable {
         }
         condemned = nil
         let settled = batch.settle(1)
+        if batch.isEmpty { shared.hold(0, by: index) }
         spool.advance(lane: index, delivered: lsn, scanned: batch.undelivered, settled: settled, dead: [lsn])
-        backoff.reset()
         log.error(
             "record is dead",
             metadata: ["lsn": "\(lsn)", "topic": "\(record.spooled.topic)", "code": "\(error.code)"])
         metrics.deadLetters.increment()
-        changed(.forwarding, delivered: lsn)
+        succeeded(delivered: lsn)
     }
 
-    // MARK: - The way back
-
-    private func recover(from failure: LaneFailure) -> Bool {
-        sink?.close()
-        sink = nil
-        switch failure {
-        case .broker(let error):
-            metrics.count(error)
-            guard error.class == .processFatal else {
-                pause(error.code, error.detail)
-                break
-            }
-            halt(error.code, error.detail)
-            shared.hooks.processFatal(error.code, error.detail)
-            return false
-        case .recordRefused(let error):
-            metrics.count(error)
-            isolate(error)
-        case .deadLetters(let error):
-            pause("dead_letters_unavailable", error)
-        case .spool(let error) where error.isTransient:
-            pause("spool_unreadable", "\(error)")
-        case .spool(let error):
-            // Nothing skips records by itself: the lane stays where it is until an operator has decided.
-            halt("spool_corruption", "\(error)")
-            return false
-        case .historyUnknown(let epoch):
-            let code = "spool_history_unknown"
-            let detail = "the broker's checkpoint is of epoch \(epoch), which this spool never had"
-            shared.close(code: code, detail: detail)
-            halt(code, detail)
-            shared.hooks.historyUnknown(index, detail)
-            return false
-        case .ownedElsewhere:
-            let code = "spool_owned_elsewhere"
-            let detail = "another process forwards from a copy of this spool"
-            shared.close(code: code, detail: detail)
-            halt(code, detail)
-            shared.hooks.processFatal(code, detail)
-            return false
+    private func succeeded(delivered lsn: LSN) {
+        breaker.succeeded()
+        metrics.report(breaker.state)
+        let recordsMax = size.recordsMax
+        let changed = status.withLock { status in
+            status.succeeded(delivered: lsn)
+            defer { status.batchRecordsMax = recordsMax }
+            return status.batchRecordsMax != recordsMax
         }
-        return true
-    }
-
-    /// One of the tried records was refused: fewer at once the next time, and the one that is refused alone dies.
-    private func isolate(_ error: BrokerError) {
-        if batch.narrow() { return }
-        if error.code == "invalid_timestamp", batch.restampFirst(shared.clock.wallMilliseconds()) {
-            // Not the record's fault: a clock is wrong, and that may take a while.
-            pause(error.code, error.detail)
-        } else if let lsn = batch.records.first?.lsn {
-            condemned = (lsn, error)
-        }
-    }
-
-    private func pause(_ code: String, _ detail: String) {
-        let delay = backoff.nextDelay()
-        let retries = status.withLock { status -> Int in
-            status.state = .retrying
-            status.retries += 1
-            status.lastError = code
-            status.lastErrorDetail = detail
-            return status.retries
-        }
-        metrics.retries.increment()
-        // The first, and then ever more rarely.
-        if retries & (retries - 1) == 0 {
-            log.warning(
-                "hand-over failed, trying again",
-                metadata: ["code": "\(code)", "detail": "\(detail)", "try": "\(retries)"])
-        }
-        shared.pause(until: SystemClock().now() + delay)
-    }
-
-    private func halt(_ code: String, _ detail: String) {
-        log.critical("lane is halted", metadata: ["code": "\(code)", "detail": "\(detail)"])
-        status.withLock { status in
-            status.state = .halted
-            status.lastError = code
-            status.lastErrorDetail = detail
-        }
-        metrics.alarms.increment()
-    }
-
-    private func changed(_ state: LaneStatus.State, delivered: LSN) {
-        status.withLock { status in
-            status.state = state
-            status.delivered = max(status.delivered, delivered)
-            status.retries = 0
-            status.lastError = nil
-            status.lastErrorDetail = nil
-        }
+        if changed { metrics.report(batchRecordsMax: recordsMax) }
     }
 }
 
 /// What stops a lane's step.
-private enum LaneFailure: Error {
+enum LaneFailure: Error {
+    /// Of an opening, or of a hand-over without records.
     case broker(BrokerError)
-    /// Of at least one record that was tried.
-    case recordRefused(BrokerError)
+    /// Of a hand-over with records; class record-fatal: of at least one record in it.
+    case batch(BrokerError)
     case deadLetters(String)
     case spool(SpoolReadError)
     case historyUnknown(epoch: UInt32)
     case ownedElsewhere
-}
-
-/// A lane's series.
-private struct LaneMetrics {
-    let records: Counter
-    let handOvers: Counter
-    let retries: Counter
-    let deadLetters: Counter
-    let alarms: Counter
-    private let errors: [BrokerError.Class: Counter]
-
-    init(lane: Int) {
-        let lane = [("lane", String(lane))]
-        records = Counter(label: "postrider_forwarder_records_total", dimensions: lane)
-        handOvers = Counter(label: "postrider_forwarder_hand_overs_total", dimensions: lane)
-        retries = Counter(label: "postrider_forwarder_retries_total", dimensions: lane)
-        deadLetters = Counter(label: "postrider_forwarder_dead_letters_total", dimensions: lane)
-        alarms = Counter(label: "postrider_forwarder_alarms_total", dimensions: lane)
-        errors = Dictionary(
-            uniqueKeysWithValues: BrokerError.Class.allCases.map {
-                ($0, Counter(label: "postrider_broker_errors_total", dimensions: [("class", $0.rawValue)]))
-            })
-    }
-
-    func count(_ error: BrokerError) { errors[error.class]?.increment() }
 }

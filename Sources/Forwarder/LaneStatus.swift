@@ -7,7 +7,7 @@ public struct LaneStatus: Hashable, Sendable {
         case opening
         /// Forwarding, or waiting for records.
         case forwarding
-        /// The breaker is open after a failure; it tries again by itself.
+        /// The last try failed; it tries again by itself.
         case retrying
         /// Only an operator can decide: see `lastError`.
         case halted
@@ -19,10 +19,32 @@ public struct LaneStatus: Hashable, Sendable {
     /// Its last LSN at the broker.
     public var delivered: LSN
     /// Failures since the last success.
-    public var retries: Int
+    public var retries = 0
     /// `code` of the last failure; nil after a success.
     public var lastError: String?
     public var lastErrorDetail: String?
+    /// When the first failure since the last success was, in milliseconds since 1970 UTC; nil after a success.
+    public var failingSinceMs: Int64?
+    /// When it tries again, in milliseconds since 1970 UTC; nil unless it waits for that.
+    public var nextTryMs: Int64?
+    /// How many records the next hand-over may have.
+    public var batchRecordsMax: Int
+
+    mutating func failed(_ code: String, _ detail: String, atMs: Int64) {
+        lastError = code
+        lastErrorDetail = detail
+        failingSinceMs = failingSinceMs ?? atMs
+    }
+
+    mutating func succeeded(delivered lsn: LSN) {
+        state = .forwarding
+        delivered = max(delivered, lsn)
+        retries = 0
+        lastError = nil
+        lastErrorDetail = nil
+        failingSinceMs = nil
+        nextTryMs = nil
+    }
 }
 
 /// What the forwarder cannot decide alone. Called on a lane's thread.

@@ -102,12 +102,26 @@ extension Settings {
 
         count("forwarder.batch_records_max", \.forwarder.batchRecordsMax, 1...100_000, "Records in one hand-over."),
         bytes("forwarder.batch_bytes_max", \.forwarder.batchBytesMax, "Bytes in one hand-over."),
+        count(
+            "forwarder.drain_records_max", \.forwarder.drainRecordsMax, 1...1_000_000,
+            "Records in one hand-over while a lane drains a backlog."),
+        bytes(
+            "forwarder.drain_bytes_max", \.forwarder.drainBytesMax,
+            "Bytes in one hand-over while a lane drains a backlog."),
         duration(
             "forwarder.hand_over_interval", \.forwarder.handOverInterval,
             "Under load, a lane begins hand-overs at most this often."),
-        bytes("forwarder.memory_max", \.forwarder.memoryMax, "Records in memory over all lanes."),
+        bytes(
+            "forwarder.memory_max", \.forwarder.memoryMax,
+            "Records in memory over all lanes, copies of the broker's client included."),
         duration("forwarder.retry_initial", \.forwarder.retryInitial, "First pause after a failure."),
         duration("forwarder.retry_max", \.forwarder.retryMax, "Longest pause after failures."),
+        duration(
+            "forwarder.missing_topic_timeout", \.forwarder.missingTopicTimeout,
+            "How long a topic must be missing at the broker before records of it die."),
+        duration(
+            "forwarder.stop_timeout", \.forwarder.stopTimeout,
+            "How long a graceful stop lets hand-overs end before it interrupts them."),
 
         SettingKey(
             name: "broker.kind", help: "Where records go: embedded (Kafka comes later).", expected: "embedded",

@@ -52,6 +52,12 @@ public struct Settings: Sendable {
         if forwarder.retryInitial <= .zero || forwarder.retryInitial > forwarder.retryMax {
             throw .outOfRange(key: "forwarder.retry_initial", expected: "more than 0ms and at most forwarder.retry_max")
         }
+        if forwarder.drainRecordsMax < forwarder.batchRecordsMax {
+            throw .outOfRange(key: "forwarder.drain_records_max", expected: "at least forwarder.batch_records_max")
+        }
+        if forwarder.drainBytesMax < forwarder.batchBytesMax {
+            throw .outOfRange(key: "forwarder.drain_bytes_max", expected: "at least forwarder.batch_bytes_max")
+        }
         if !insecureListen, !http.listensOnLoopback {
             throw .insecureListen(address: http.address)
         }

@@ -68,6 +68,8 @@ struct ClientConfiguration {
             ("reconnect.backoff.ms", "50"),
             ("reconnect.backoff.max.ms", ms(settings.reconnectMax)),
             ("topic.metadata.refresh.interval.ms", ms(settings.metadataRefresh)),
+            // Asking about a topic must not make it. (librdkafka obeys it in producers and admin clients too.)
+            ("allow.auto.create.topics", "false"),
             // Our own callback writes them.
             ("log.queue", "false"),
             ("log.connection.close", "false"),
@@ -113,8 +115,6 @@ struct ClientConfiguration {
             ("linger.ms", settings.properties["linger.ms"] ?? "5"),
             ("batch.size", String(batchBytes)),
             ("message.max.bytes", String(settings.recordBytesMax + Self.messageOverheadBytes)),
-            // Asking for a topic must not make it (the default of producers).
-            ("allow.auto.create.topics", "false"),
             // A producer asks for ends of partitions only, and wants the real ones.
             ("isolation.level", "read_uncommitted"),
         ]

@@ -28,8 +28,18 @@ public struct KafkaBrokerSettings: Sendable {
     public var transactionTimeout = Duration.seconds(15)
     /// Longest pause between tries to connect (`reconnect.backoff.max.ms`).
     public var reconnectMax = Duration.seconds(2)
-    /// How long one administrative call may take.
+    /// How long one administrative call may take, its wait for the calls before it included.
     public var adminTimeout = Duration.seconds(10)
+    /// Administrative calls waiting; more are refused as retriable `broker_busy`.
+    public var adminCallsMax = 256
+    /// Requests that wait until Kafka has been asked about a topic; more are told that it cannot be checked now.
+    public var verificationsMax = 1_000
+    /// Topics that are remembered. Beyond it Kafka is asked again for each request to one of the others.
+    public var topicsMax = 50_000
+    /// Time between two looks whether the cluster answers.
+    public var probeInterval = Duration.seconds(5)
+    /// Time between two warnings about topics that can lose data.
+    public var warningInterval = Duration.seconds(3600)
     /// How long a client may take to close before it is left to end by itself.
     public var closeTimeout = Duration.seconds(5)
     /// How old what is known of topics may get (`topic.metadata.refresh.interval.ms`).

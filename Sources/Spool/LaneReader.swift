@@ -9,6 +9,8 @@ public struct LaneBatch: Sendable {
     public var scanned: LSN
     /// Sum of the records' encoded sizes.
     public var bytes: Int
+    /// It ends at a bound of the caller's: more was synced.
+    public var isCut = false
 }
 
 /// Records that were synced cannot be read.
@@ -63,6 +65,7 @@ public final class LaneReader {
                     batch.records.count >= recordsMax
                     || !batch.records.isEmpty && batch.bytes + first.encoded > bytesMax
                 if full {
+                    batch.isCut = true
                     batch.scanned = first.lsn
                     return batch
                 }
@@ -71,7 +74,10 @@ public final class LaneReader {
                 found.removeFirst()
             }
             batch.scanned = position
-            if batch.records.count >= recordsMax || batch.bytes >= bytesMax { return batch }
+            if batch.records.count >= recordsMax || batch.bytes >= bytesMax {
+                batch.isCut = position < durable
+                return batch
+            }
             do throws(JournalError) {
                 if let broken { throw broken }
                 guard let frame = try reader.next() else {

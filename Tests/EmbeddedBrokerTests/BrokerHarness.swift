@@ -201,4 +201,9 @@ extension RecordSink {
         try deliver(
             batch, checkpoint: SinkCheckpoint(lsn: batch.last?.lsn ?? .zero, epoch: 1_800_000_000, nonce: 1))
     }
+
+    /// Outcomes are in the transaction: nothing may be prepared apart from it.
+    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery] {
+        try deliver(batch, checkpoint: checkpoint) { _ in Issue.record("the embedded broker keeps outcomes itself") }
+    }
 }

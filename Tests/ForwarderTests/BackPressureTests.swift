@@ -94,9 +94,10 @@ import Testing
     @Test func batches_StayWithinRecordsAndBytes_ButForALargerRecordAlone() throws {
         var settings = Harness.shortBackoff
         settings.batchRecordsMax = 5
-        settings.memoryMax = 3000
-        let share = settings.batchBytes(lanes: Harness.lanes)
-        #expect(share == 1000)
+        settings.drainRecordsMax = 5
+        let share = 1000
+        settings.batchBytesMax = share
+        settings.drainBytesMax = share
         let harness = try Harness(settings, start: false)
         let batches = Lock<[[Int]]>([])
         harness.sinks.setPlan { call in

@@ -27,6 +27,8 @@ final class Harness {
     let events = Monitor<[Event]>([])
     private let directory: String
     private let refusal: @Sendable (OutgoingRecord) -> BrokerError?
+    private let broker: BrokerForm
+    private let clock: any TimeSource
     private(set) var disk = FakeFileSystem()
     private(set) var spool: Spool
     private(set) var sinks: FakeSinks
@@ -57,10 +59,17 @@ final class Harness {
         return settings
     }
 
+    /// What the broker in memory is like.
+    struct BrokerForm {
+        var keepsOutcomes = true
+        var memoryFactor = 1
+    }
+
     /// - Parameter start: whether the lanes run at once.
     init(
         _ settings: ForwarderSettings = Harness.shortBackoff, deadLetters: DeadLettersSettings = DeadLettersSettings(),
-        start: Bool = true, refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = refuseMarked
+        broker: BrokerForm = BrokerForm(), clock: any TimeSource = SystemClock(), start: Bool = true,
+        refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = refuseMarked
     ) throws {
         var template = Array("/tmp/postrider-forwarder-XXXXXX".utf8CString)
         let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
@@ -69,9 +78,11 @@ final class Harness {
         self.deadLetters = try DeadLetters(directory: directory, settings: deadLetters)
         self.settings = settings
         self.refusal = refusal
-        sinks = FakeSinks(log, refusal: refusal)
+        self.broker = broker
+        self.clock = clock
+        sinks = Self.sinks(log, broker, refusal)
         spool = try Self.open(disk, timers)
-        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, nonce, events)
+        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, nonce, events)
         if start { forwarder.start() }
     }
 
@@ -89,17 +100,25 @@ final class Harness {
             failed: { _ in })
     }
 
+    private static func sinks(
+        _ log: FakeLog, _ broker: BrokerForm, _ refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError?,
+        _ plan: @escaping @Sendable (FakeSinks.Call) -> FakeSinks.Fault? = { _ in nil }
+    ) -> FakeSinks {
+        FakeSinks(
+            log, keepsOutcomes: broker.keepsOutcomes, memoryFactor: broker.memoryFactor, refusal: refusal, plan: plan)
+    }
+
     private static func forwarder(
-        _ spool: Spool, _ sinks: FakeSinks, _ deadLetters: DeadLetters, _ settings: ForwarderSettings, _ nonce: UInt64,
-        _ events: Monitor<[Event]>
+        _ spool: Spool, _ sinks: FakeSinks, _ deadLetters: DeadLetters, _ settings: ForwarderSettings,
+        _ clock: any TimeSource, _ nonce: UInt64, _ events: Monitor<[Event]>
     ) -> Forwarder {
         @Sendable func add(_ event: Event) {
             events.withLock { $0.append(event) }
             events.broadcast()
         }
         return Forwarder(
-            spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, nonce: nonce,
-            log: quiet,
+            spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
+            nonce: nonce, log: quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in add(Event(hook: "processFatal", detail: code)) },
                 historyUnknown: { lane, _ in
@@ -130,7 +149,7 @@ final class Harness {
         sinks.release()
         forwarder.stop()
         if end != .forwarderRestart { nonce += 1 }
-        sinks = FakeSinks(log, refusal: refusal, plan: plan)
+        sinks = Self.sinks(log, broker, refusal, plan)
         if end != .forwarderRestart {
             switch end {
             case .forwarderRestart, .restart: spool.close()
@@ -141,9 +160,9 @@ final class Harness {
             timers = TimerThread()
             spool = try Self.open(disk, timers)
             // As the gateway does.
-            spool.remember(try FakeSinks(log).recentDeliveries(spool: spool.id, limit: 100_000))
+            spool.remember(try Self.sinks(log, broker, refusal).recentDeliveries(spool: spool.id, limit: 100_000))
         }
-        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, nonce, events)
+        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, nonce, events)
         if start { forwarder.start() }
     }
 

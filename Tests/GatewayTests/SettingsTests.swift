@@ -108,6 +108,8 @@ import Testing
         (["consumers.idle_close=0ms"], "consumers.idle_close"),
         (["forwarder.retry_initial=3s"], "forwarder.retry_initial"),
         (["forwarder.retry_initial=0ms"], "forwarder.retry_initial"),
+        (["forwarder.batch_records_max=40001"], "forwarder.drain_records_max"),
+        (["forwarder.drain_bytes_max=8191KiB"], "forwarder.drain_bytes_max"),
         (["spool.sync_timeout=0ms"], "spool.sync_timeout"),
     ])
     func contradiction_IsRefused_WithTheKeysName(assignments: [String], name: String) throws {

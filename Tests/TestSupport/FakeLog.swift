@@ -27,6 +27,22 @@ public final class FakeLog: Sendable {
         public var partitions: [TopicPartition: [OutgoingRecord]] = [:]
         public var lanes: [LaneKey: LaneState] = [:]
         var deliveries: [SpoolID: [Delivery]] = [:]
+
+        /// - Returns: where each of them is.
+        mutating func append(_ batch: [OutgoingRecord]) -> [Delivery] {
+            var deliveries: [Delivery] = []
+            for outgoing in batch {
+                let partition = TopicPartition(
+                    topic: outgoing.spooled.topic, partition: outgoing.spooled.partition ?? 0)
+                let offset = Int64(partitions[partition]?.count ?? 0)
+                partitions[partition, default: []].append(outgoing)
+                deliveries.append(
+                    Delivery(
+                        lsn: outgoing.lsn, partition: partition, offset: offset,
+                        timestampMs: outgoing.spooled.record.timestampMs))
+            }
+            return deliveries
+        }
     }
 
     private let state = Monitor(State())
@@ -52,6 +68,12 @@ public final class FakeLog: Sendable {
             state.lanes[key, default: LaneState()].generation += 1
             state.lanes[key, default: LaneState()].checkpoint = checkpoint
         }
+        state.broadcast()
+    }
+
+    /// Another program writes to a partition.
+    public func append(_ record: OutgoingRecord) {
+        state.withLock { _ = $0.append([record]) }
         state.broadcast()
     }
 
@@ -82,20 +104,19 @@ public final class FakeLog: Sendable {
         defer { state.broadcast() }
         return state.withLock { state in
             guard state.lanes[key]?.generation == generation else { return nil }
-            var deliveries: [Delivery] = []
-            for outgoing in batch {
-                let partition = TopicPartition(
-                    topic: outgoing.spooled.topic, partition: outgoing.spooled.partition ?? 0)
-                let offset = Int64(state.partitions[partition]?.count ?? 0)
-                state.partitions[partition, default: []].append(outgoing)
-                deliveries.append(
-                    Delivery(
-                        lsn: outgoing.lsn, partition: partition, offset: offset,
-                        timestampMs: outgoing.spooled.record.timestampMs))
-            }
+            let deliveries = state.append(batch)
             state.lanes[key]?.checkpoint = checkpoint
             state.deliveries[key.spool, default: []] += deliveries
             return deliveries
+        }
+    }
+
+    /// Where the records of a hand-over that is about to be committed will be. (Each partition is one lane's, so nobody
+    /// gets in between.)
+    func places(_ batch: [OutgoingRecord]) -> [Delivery] {
+        state.withLock { state in
+            var copy = state
+            return copy.append(batch)
         }
     }
 

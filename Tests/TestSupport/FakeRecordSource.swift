@@ -250,6 +250,10 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         return count == 0 ? .missing : .known(KnownTopic(partitions: Int32(count), recordBytesMax: bytesMax))
     }
 
+    public func verify(_ topic: TopicName, completion: @escaping @Sendable (TopicKnowledge) -> Void) {
+        completion(knowledge(of: topic))
+    }
+
     public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
         let names = state.withLock { state in Set(state.partitions.keys.map(\.topic)).sorted() }
         callbacks.add { completion(.success(names)) }

@@ -20,13 +20,15 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
     public enum Fault: Sendable {
         /// Nothing happens but the error.
         case refuse(BrokerError)
+        /// The hand-over is prepared, and then not committed.
+        case refuseCommit(BrokerError)
         /// It happens, and the answer is the error.
         case loseAnswer(BrokerError)
         /// A freeze outlasted the transaction: fenced, and no twin anywhere.
         case fence
         /// A twin opened the lane and claimed it at this lane's checkpoint.
         case twin(epoch: UInt32, nonce: UInt64)
-        /// Nothing happens before `release()`.
+        /// Nothing happens before `release()`; `interrupt()` ends it with nothing done.
         case hang
         /// The process dies before or after it happened: no later call of it reaches the log.
         case die(committing: Bool)
@@ -36,7 +38,13 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
     static let dead = BrokerError(.retriable, code: "process_dead", detail: "as told by the test")
     static let fenced = BrokerError(.fenced, code: "fenced", detail: "as told by the test")
 
+    public static let interrupted = BrokerError(.retriable, code: "interrupted", detail: "the process stops")
+
     public let guarantee = Guarantee.exactlyOnce
+    public let memoryFactor: Int
+    /// Whether it keeps outcomes with its hand-overs, as the embedded broker does; else it tells them before each
+    /// commit, as Kafka's does.
+    let keepsOutcomes: Bool
     let log: FakeLog
     /// Why a record will never be taken; a batch that holds it is refused as a whole.
     let refusal: @Sendable (OutgoingRecord) -> BrokerError?
@@ -52,13 +60,17 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
         var dead = false
         var hanging = 0
         var released = false
+        var interrupted = false
     }
 
     public init(
-        _ log: FakeLog, refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = { _ in nil },
+        _ log: FakeLog, keepsOutcomes: Bool = true, memoryFactor: Int = 1,
+        refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = { _ in nil },
         plan: @escaping @Sendable (Call) -> Fault? = { _ in nil }
     ) {
         self.log = log
+        self.keepsOutcomes = keepsOutcomes
+        self.memoryFactor = memoryFactor
         self.refusal = refusal
         self.plan = Lock(Plan(fault: plan))
     }
@@ -83,6 +95,11 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
         gate.broadcast()
     }
 
+    public func interrupt() {
+        gate.withLock { $0.interrupted = true }
+        gate.broadcast()
+    }
+
     /// - Returns: false when none hangs before the deadline.
     public func waitUntilOneHangs(for duration: Duration = .seconds(20)) -> Bool {
         gate.wait(until: SystemClock().now() + duration) { $0.hanging > 0 ? true : nil } ?? false
@@ -92,29 +109,33 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
         spool: SpoolID, lane: Int
     ) throws(BrokerError) -> (sink: any RecordSink, previous: SinkCheckpoint?) {
         let key = FakeLog.LaneKey(spool: spool, lane: lane)
-        let (generation, previous) = try perform(Call(operation: .open, lane: lane), key) { () throws(BrokerError) in
+        let (generation, previous) = try perform(Call(operation: .open, lane: lane), key) { (_) throws(BrokerError) in
             log.open(key)
         }
         return (FakeSink(sinks: self, key: key, generation: generation), previous)
     }
 
     public func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery] {
-        try perform(Call(operation: .outcomes, lane: -1), nil) { () throws(BrokerError) in
-            log.deliveries(of: spool, limit: limit)
+        try perform(Call(operation: .outcomes, lane: -1), nil) { (_) throws(BrokerError) in
+            keepsOutcomes ? log.deliveries(of: spool, limit: limit) : []
         }
     }
 
     func perform<Result>(
-        _ call: Call, _ key: FakeLog.LaneKey?, _ body: () throws(BrokerError) -> Result
+        _ call: Call, _ key: FakeLog.LaneKey?, _ body: (_ failsToCommit: BrokerError?) throws(BrokerError) -> Result
     ) throws(BrokerError) -> Result {
         if isDead { throw Self.dead }
         switch plan.withLock({ $0.fault })(call) {
         case nil:
-            return try body()
+            return try body(nil)
+        case .refuseCommit(let error):
+            // Where there is nothing to commit, it is simply refused.
+            _ = try body(error)
+            throw error
         case .refuse(let error):
             throw error
         case .loseAnswer(let error):
-            _ = try body()
+            _ = try body(nil)
             throw error
         case .fence:
             if let key { log.fence(spool: key.spool, lane: key.lane) }
@@ -129,12 +150,13 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
         case .hang:
             gate.withLock { $0.hanging += 1 }
             gate.broadcast()
-            _ = gate.wait { $0.released || $0.dead ? true : nil }
+            let end = gate.wait { $0.released || $0.dead || $0.interrupted ? $0 : nil }
             gate.withLock { $0.hanging -= 1 }
             if isDead { throw Self.dead }
-            return try body()
+            if let end, !end.released { throw Self.interrupted }
+            return try body(nil)
         case .die(let committing):
-            if committing { _ = try body() }
+            if committing { _ = try body(nil) }
             die()
             throw Self.dead
         }
@@ -152,18 +174,25 @@ private final class FakeSink: RecordSink {
         self.generation = generation
     }
 
-    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery] {
+    func deliver(
+        _ batch: [OutgoingRecord], checkpoint: SinkCheckpoint,
+        prepared: (_ deliveries: [Delivery]) throws(BrokerError) -> Void
+    ) throws(BrokerError) -> [Delivery] {
         let call = FakeSinks.Call(operation: .deliver, lane: key.lane, batch: batch, checkpoint: checkpoint)
-        return try sinks.perform(call, key) { () throws(BrokerError) in
+        return try sinks.perform(call, key) { (failsToCommit) throws(BrokerError) in
             for outgoing in batch {
                 if let error = sinks.refusal(outgoing) { throw error }
             }
+            if !sinks.keepsOutcomes { try prepared(sinks.log.places(batch)) }
+            if let failsToCommit { throw failsToCommit }
             guard let deliveries = sinks.log.handOver(key, generation: generation, batch, checkpoint) else {
                 throw FakeSinks.fenced
             }
             return deliveries
         }
     }
+
+    func interrupt() { sinks.interrupt() }
 
     func close() {}
 }
