@@ -23,7 +23,7 @@ enum ErrorTable {
         // A client that turned fatal over a transient error is of no use all the same.
         let meaning = error.isFatal && entry.meaning == .retriable ? .sinkFatal : entry.meaning
         ErrorMetrics.count(entry, meaning)
-        return BrokerError(meaning, code: entry.label, detail: error.description)
+        return BrokerError(meaning, code: entry.label, detail: error.description, alarm: entry.alarm)
     }
 
     /// Of a transactional call: what is neither fatal nor abortable nor retriable left the producer in a state that
@@ -98,6 +98,9 @@ enum ErrorTable {
             (RD_KAFKA_RESP_ERR_INVALID_FETCH_SESSION_EPOCH, "fetch_session"),
             (RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT, "unstable_offsets"),
             (RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED, "throttled"),
+            // Of the checkpoint's partition: compaction moved its beginning meanwhile.
+            (RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, "offset_out_of_range"),
+            (RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, "offset_out_of_range"),
             (RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, "topic_missing"),
             (RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, "topic_missing"),
             (RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "topic_missing"),

@@ -14,10 +14,6 @@ final class IdempotentSink: RecordSink, @unchecked Sendable {
     /// - Parameter producer: closed with the sink.
     init(_ producer: SinkProducer) { self.producer = producer }
 
-    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery] {
-        try deliver(batch, checkpoint: checkpoint) { _ throws(BrokerError) in }
-    }
-
     func deliver(
         _ batch: [OutgoingRecord], checkpoint: SinkCheckpoint,
         prepared: (_ deliveries: [Delivery]) throws(BrokerError) -> Void

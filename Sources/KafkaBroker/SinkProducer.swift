@@ -119,15 +119,11 @@ final class SinkProducer: @unchecked Sendable {
                 .sinkFatal, code: "batch_over_topic_limit",
                 detail: "\(name) takes fewer bytes at once than this sink sends: the next one sends \(limit)")
         }
-        if let count = try PartitionCounts.fetch(name.text, client, patience(settings.socketTimeout)) { return count }
-        guard settings.createTopics else {
-            throw BrokerError(.retriable, code: "topic_missing", detail: "the cluster has no topic \(name)")
-        }
-        let patience = patience(settings.adminTimeout)
-        try TopicCreation.create(
-            name.text, partitions: settings.partitionsDefault, replicationFactor: settings.replicationFactor,
-            configuration: [:], client, patience)
-        return try TopicCreation.wait(for: name.text, client, patience)
+        if let count = try client.partitions(of: name, patience(settings.socketTimeout)) { return count }
+        // Never made here: what may be made was made before a record was accepted for it, and deleting a topic is a
+        // decision that a record under way must not undo.
+        throw BrokerError(
+            .retriable, code: BrokerError.topicMissingCode, detail: "the cluster has no topic \(name)")
     }
 
     // MARK: - Sending
@@ -234,11 +230,11 @@ final class SinkProducer: @unchecked Sendable {
         switch known.class {
         case .recordFatal where slot == checkpointSlot:
             // Shares the transaction, and is nobody's record.
-            return BrokerError(.retriable, code: "checkpoint_refused", detail: known.detail)
+            return BrokerError(.retriable, code: "checkpoint_refused", detail: known.detail, alarm: true)
         case .processFatal:
             // Of one topic: not a reason to end everything. (What the cluster does not grant is found on opening.)
-            return BrokerError(.retriable, code: known.code, detail: known.detail)
-        case .retriable where known.code == "topic_missing":
+            return BrokerError(.retriable, code: known.code, detail: known.detail, alarm: true)
+        case .retriable where known.code == BrokerError.topicMissingCode:
             // Fresh metadata knew it a moment ago: the next opening asks again, and says so if it is gone.
             return BrokerError(.retriable, code: "metadata_stale", detail: known.detail)
         case .retriable where known.code == "timed_out":
@@ -251,7 +247,7 @@ final class SinkProducer: @unchecked Sendable {
     private func timedOut() -> BrokerError {
         guard let reason = reports.clientError else {
             return BrokerError(
-                .sinkFatal, code: "transaction_timed_out",
+                .sinkFatal, code: BrokerError.transactionTimedOutCode,
                 detail: "not everything was acknowledged within \(settings.transactionTimeout)")
         }
         return ErrorTable.brokerError(reason)

@@ -38,10 +38,6 @@ final class TransactionalSink: RecordSink, @unchecked Sendable {
         throw ErrorTable.brokerError(last)
     }
 
-    func deliver(_ batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) -> [Delivery] {
-        try deliver(batch, checkpoint: checkpoint) { _ throws(BrokerError) in }
-    }
-
     func deliver(
         _ batch: [OutgoingRecord], checkpoint: SinkCheckpoint,
         prepared: (_ deliveries: [Delivery]) throws(BrokerError) -> Void
@@ -159,7 +155,7 @@ final class TransactionalSink: RecordSink, @unchecked Sendable {
     /// The broker ends a transaction that is open for too long as if another producer had come.
     private func timedOut(_ error: BrokerError, _ began: MonotonicInstant) -> BrokerError {
         guard error.class == .fenced, SystemClock().now() - began >= settings.transactionTimeout else { return error }
-        return BrokerError(.fenced, code: "transaction_timed_out", detail: error.detail)
+        return BrokerError(.fenced, code: BrokerError.transactionTimedOutCode, detail: error.detail)
     }
 
     func interrupt() { producer.interruption.interrupt() }

@@ -95,18 +95,7 @@ final class SinkHarness {
     ) throws(BrokerError) -> [Delivery] {
         let checkpoint = checkpoint(batch.last?.lsn ?? previous?.lsn ?? .zero)
         guard let sink else { throw BrokerError(.sinkFatal, code: "no_sink", detail: "") }
-        return try Self.deliver(sink, batch, checkpoint, prepared)
-    }
-
-    static func deliver(
-        _ sink: any RecordSink, _ batch: [OutgoingRecord], _ checkpoint: SinkCheckpoint,
-        _ prepared: ([Delivery]) throws(BrokerError) -> Void
-    ) throws(BrokerError) -> [Delivery] {
-        switch sink {
-        case let sink as TransactionalSink: try sink.deliver(batch, checkpoint: checkpoint, prepared: prepared)
-        case let sink as IdempotentSink: try sink.deliver(batch, checkpoint: checkpoint, prepared: prepared)
-        default: throw BrokerError(.sinkFatal, code: "no_sink", detail: "")
-        }
+        return try sink.deliver(batch, checkpoint: checkpoint, prepared: prepared)
     }
 
     func checkpoint(_ lsn: LSN) -> SinkCheckpoint { SinkCheckpoint(lsn: lsn, epoch: 1, nonce: nonce) }

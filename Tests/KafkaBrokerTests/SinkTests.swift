@@ -41,7 +41,7 @@ import Testing
         try harness.open()
         let checkpoint = harness.checkpoint(LSN(epoch: 1, sequence: 77))
         let sink = try #require(harness.sink)
-        _ = try SinkHarness.deliver(sink, [], checkpoint) { _ throws(BrokerError) in }
+        _ = try sink.deliver([], checkpoint: checkpoint) { _ throws(BrokerError) in }
         try harness.open()
         #expect(harness.previous == checkpoint)
     }
@@ -180,7 +180,7 @@ import Testing
         let cluster = SinkHarness.cluster(brokers: 1)
         let harness = SinkHarness(SinkHarness.settings(cluster.bootstrapServers))
         try harness.open()
-        (harness.sink as? TransactionalSink)?.interrupt()
+        harness.sink?.interrupt()
         let handing = #expect(throws: BrokerError.self) { try harness.hand(harness.records(1)) }
         #expect(handing?.code == "interrupted")
         harness.sinks.interrupt()
