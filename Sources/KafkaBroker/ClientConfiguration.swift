@@ -40,6 +40,9 @@ struct ClientConfiguration {
     var role: ClientRole
     /// Of one consumer: its share of `prefetchBytesMax`.
     var prefetchBytes = 1 << 20
+    /// How long a broker holds a fetch that finds nothing. It is also how long a partition that is resumed or read
+    /// from elsewhere may have to wait for the fetch that was sent without it.
+    var fetchWait = Duration.milliseconds(100)
     /// Only for tests: over everything else.
     var overrides: [String: String] = [:]
 
@@ -109,10 +112,18 @@ struct ClientConfiguration {
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
-            ("fetch.message.max.bytes", settings.properties["fetch.message.max.bytes"] ?? "1048576"),
-            ("fetch.wait.max.ms", settings.properties["fetch.wait.max.ms"] ?? "500"),
+            // One answer is no more than that either, unless a single batch is; librdkafka holds `fetch.max.bytes` to be
+            // at least `message.max.bytes`.
+            ("message.max.bytes", String(fetchBytes)),
+            ("fetch.max.bytes", String(fetchBytes)),
+            ("fetch.message.max.bytes", String(fetchBytes)),
+            ("fetch.wait.max.ms", settings.properties["fetch.wait.max.ms"] ?? ms(fetchWait)),
+            // A partition whose fetch failed is tried again as soon as a connection would be.
+            ("fetch.error.backoff.ms", "100"),
         ]
     }
+
+    private var fetchBytes: Int { min(max(1_000, prefetchBytes), 256 << 20) }
 
     /// - Returns: a configuration that the caller owns: `rd_kafka_new` takes it over on success, else it is destroyed
     ///   with `rd_kafka_conf_destroy`.
