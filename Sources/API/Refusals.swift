@@ -110,6 +110,15 @@ extension Problem {
             // A topic was deleted, and the consumer is about to hear of it: then the leases there are lost, and what
             // was in the same commit with them goes through.
             if broker.code == "unknown_topic" { (status, retryable, retryAfterSeconds) = (503, true, 1) }
+        case .unverified:
+            self.init(
+                503, error.code, "The consumers are not known yet",
+                "their definitions are read from the broker, which does not answer")
+        case .activeElsewhere(let name):
+            self.init(
+                409, error.code, "The consumer is in use elsewhere",
+                "members of the group of \(name) that are not this gateway's keep its offsets from being changed; "
+                    + "nothing was changed")
         case .limitReached(let limit):
             self.init(429, error.code, "A limit is reached", "consumers.\(limit)")
         case .stopping:

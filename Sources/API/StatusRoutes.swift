@@ -64,7 +64,7 @@ struct StatusRoutes {
             writer.key("dead_letters")
             writer.integer(api.deadLetters.count(state: .final))
             writer.key("consumers")
-            writer.integer(api.consumers.list().count)
+            writer.integer(api.consumers.count)
         }
         return .json(writer.bytes, headers: [HTTPHeader("Cache-Control", "no-store")])
     }

@@ -42,7 +42,8 @@ struct ClientConfiguration {
     var prefetchBytes: Int
     /// Of a producer: one batch for one partition.
     var batchBytes: Int
-    /// Of a consumer: how long a fetch without records waits at the broker.
+    /// How long a broker holds a fetch that finds nothing; nil: as `fetch.wait.max.ms` says, or 100 ms. It is also how
+    /// long a partition that is resumed or read from elsewhere may have to wait for the fetch that was sent without it.
     var fetchWait: Duration?
 
     init(settings: KafkaBrokerSettings, role: ClientRole, prefetchBytes: Int = 1 << 20) {
@@ -129,10 +130,18 @@ struct ClientConfiguration {
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
-            ("fetch.message.max.bytes", settings.properties["fetch.message.max.bytes"] ?? "1048576"),
-            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "500"),
+            // One answer is no more than that either, unless a single batch is; librdkafka holds `fetch.max.bytes` to be
+            // at least `message.max.bytes`.
+            ("message.max.bytes", String(fetchBytes)),
+            ("fetch.max.bytes", String(fetchBytes)),
+            ("fetch.message.max.bytes", String(fetchBytes)),
+            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "100"),
+            // A partition whose fetch failed is tried again as soon as a connection would be.
+            ("fetch.error.backoff.ms", "100"),
         ]
     }
+
+    private var fetchBytes: Int { min(max(1_000, prefetchBytes), 256 << 20) }
 
     /// - Returns: a configuration that the caller owns: `rd_kafka_new` takes it over on success, else it is destroyed
     ///   with `rd_kafka_conf_destroy`.
