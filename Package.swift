@@ -113,8 +113,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "KafkaBroker",
-                "Primitives", .product(name: "Yams", package: "Yams"),
+                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
+                "KafkaTestSupport", "Primitives", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",

@@ -97,6 +97,8 @@ public final class Gateway: Sendable {
                     timers: timers),
                 clock: clock, timers: timers, epoch: spool.epoch, settings: settings.consumers)
         } catch {
+            spool.close()
+            timers.stop()
             throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
         }
         do throws(StoreError) {

@@ -42,9 +42,9 @@ struct ClientConfiguration {
     var prefetchBytes: Int
     /// Of a producer: one batch for one partition.
     var batchBytes: Int
-    /// How long a broker holds a fetch that finds nothing. It is also how long a partition that is resumed or read
-    /// from elsewhere may have to wait for the fetch that was sent without it.
-    var fetchWait = Duration.milliseconds(100)
+    /// How long a broker holds a fetch that finds nothing; nil: as `fetch.wait.max.ms` says, or 100 ms. It is also how
+    /// long a partition that is resumed or read from elsewhere may have to wait for the fetch that was sent without it.
+    var fetchWait: Duration?
 
     init(settings: KafkaBrokerSettings, role: ClientRole, prefetchBytes: Int = 1 << 20) {
         self.settings = settings
@@ -135,7 +135,7 @@ struct ClientConfiguration {
             ("message.max.bytes", String(fetchBytes)),
             ("fetch.max.bytes", String(fetchBytes)),
             ("fetch.message.max.bytes", String(fetchBytes)),
-            ("fetch.wait.max.ms", settings.properties["fetch.wait.max.ms"] ?? ms(fetchWait)),
+            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "100"),
             // A partition whose fetch failed is tried again as soon as a connection would be.
             ("fetch.error.backoff.ms", "100"),
         ]

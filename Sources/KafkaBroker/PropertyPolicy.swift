@@ -35,7 +35,6 @@ public enum PropertyPolicy {
         ("set broker.kafka.reconnect_max", ["reconnect.backoff.ms", "reconnect.backoff.max.ms"]),
         ("set broker.kafka.metadata_refresh", ["topic.metadata.refresh.interval.ms", "metadata.max.age.ms"]),
         ("set linger.ms", ["queue.buffering.max.ms"]),
-        ("set fetch.message.max.bytes", ["max.partition.fetch.bytes"]),
         (
             "acknowledgements are always all: a record must not die with one broker",
             ["acks", "request.required.acks"]
@@ -46,7 +45,10 @@ public enum PropertyPolicy {
             "order within a partition depends on it",
             ["max.in.flight", "max.in.flight.requests.per.connection", "queuing.strategy", "msg_order_cmp"]
         ),
-        ("transient failures are retried for ever", ["retries", "message.send.max.retries"]),
+        (
+            "transient failures are retried for ever, at Postrider's own pace",
+            ["retries", "message.send.max.retries", "fetch.error.backoff.ms"]
+        ),
         ("Postrider decides when a hand-over is given up", ["message.timeout.ms", "delivery.timeout.ms"]),
         ("it is made of the spool and the lane", ["transactional.id"]),
         ("Postrider chooses partitions as the Java client does", ["partitioner", "partitioner_cb"]),
@@ -80,7 +82,10 @@ public enum PropertyPolicy {
         ),
         (
             "memory is bounded by consumers.prefetch_bytes_max",
-            ["queued.min.messages", "queued.max.messages.kbytes", "consume.callback.max.messages"]
+            [
+                "queued.min.messages", "queued.max.messages.kbytes", "consume.callback.max.messages",
+                "fetch.max.bytes", "fetch.message.max.bytes", "max.partition.fetch.bytes",
+            ]
         ),
         ("small requests must not wait for the answer to the one before", ["socket.nagle.disable"]),
         (
