@@ -49,6 +49,20 @@ extension GatewayView.Lane {
         writer.key("state")
         writer.string(state)
         writer.failure(error, detail)
+        if let failingSinceMs {
+            writer.key("failing_since")
+            writer.string(rfc3339(milliseconds: failingSinceMs))
+        }
+        if tries > 0 {
+            writer.key("tries")
+            writer.integer(tries)
+        }
+        if let nextTryMs {
+            writer.key("next_try")
+            writer.string(rfc3339(milliseconds: nextTryMs))
+        }
+        writer.key("batch_records_max")
+        writer.integer(batchRecordsMax)
     }
 }
 
@@ -78,19 +92,5 @@ extension JSONWriter {
             key("detail")
             string(detail)
         }
-        if let failingSinceMs {
-            writer.key("failing_since")
-            writer.string(rfc3339(milliseconds: failingSinceMs))
-        }
-        if tries > 0 {
-            writer.key("tries")
-            writer.integer(tries)
-        }
-        if let nextTryMs {
-            writer.key("next_try")
-            writer.string(rfc3339(milliseconds: nextTryMs))
-        }
-        writer.key("batch_records_max")
-        writer.integer(batchRecordsMax)
     }
 }
