@@ -23,8 +23,8 @@ extension Settings {
 
     /// Takes every setting of the file over, in its order.
     ///
-    /// - Throws: what is wrong, with the file's name; an unknown name with the nearest known one. Never a value that may
-    ///   be a secret.
+    /// - Throws: what is wrong, with the file's name; an unknown name with the nearest known one. Never a value that
+    ///   may be a secret.
     public mutating func load(file path: String) throws(SettingsError) {
         let text = try readTextFile(path, key: "--config", bytesMax: Self.fileBytesMax)
         let root: Node?

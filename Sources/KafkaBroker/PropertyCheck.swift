@@ -76,9 +76,8 @@ struct LibraryFeatures {
 
     func require(_ feature: String, for property: String) throws(BrokerError) {
         guard !names.contains(feature) else { return }
-        throw .invalidProperty(
-            "\(property): the installed librdkafka \(String(cString: rd_kafka_version_str())) was built without \(feature)"
-        )
+        let version = String(cString: rd_kafka_version_str())
+        throw .invalidProperty("\(property): the installed librdkafka \(version) was built without \(feature)")
     }
 }
 
