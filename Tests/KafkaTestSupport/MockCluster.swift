@@ -31,6 +31,11 @@ public final class MockCluster: @unchecked Sendable {
         rd_kafka_mock_topic_create(cluster, name, partitions, brokers)
     }
 
+    /// Metadata tells this code of the topic from now on; 0: none.
+    public func setError(_ code: Int32, of topic: String) {
+        rd_kafka_mock_topic_set_error(cluster, topic, rd_kafka_resp_err_t(rawValue: code))
+    }
+
     /// The next requests of this kind at any broker fail with these codes, in order.
     public func pushErrors(_ kind: RequestKind, _ codes: [Int32]) {
         let errors = codes.map { rd_kafka_resp_err_t(rawValue: $0) }
