@@ -153,10 +153,7 @@ public struct API: Sendable {
 
     /// Runs what reads the disk, on a thread of its own. - Throws: 503 when too much waits for it already.
     func lookUp(_ job: @escaping @Sendable () -> Void) throws(Problem) {
-        guard lookups.run(job) else {
-            throw Problem(
-                503, "overloaded", "Too many look-ups are waiting", "ask again", retryable: true, retryAfterSeconds: 1)
-        }
+        guard lookups.run(job) else { throw .lookupsFull }
     }
 
     /// A route whose handler may refuse by throwing.

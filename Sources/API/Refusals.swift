@@ -48,6 +48,13 @@ extension Problem {
     }
 
     init(_ error: BrokerError) {
+        if error.code == "broker_denied" || error.code.hasSuffix("_authorization_failed") {
+            // What was withdrawn may be given back.
+            self.init(
+                503, "broker_denied", "The broker does not let the gateway do it", "\(error.code): \(error.detail)",
+                retryable: true, retryAfterSeconds: 5)
+            return
+        }
         let status = error.class == .recordFatal ? 422 : 503
         self.init(status, "broker_unavailable", "The broker did not do it", "\(error.code): \(error.detail)")
         retryable = error.class == .retriable
