@@ -46,7 +46,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         cluster.createTopic("orders")
         let harness = try TopicsHarness(cluster.bootstrapServers) { $0.metadataRefresh = .seconds(3600) }
         #expect(partitions(try harness.verify(orders)) == 4)
-        cluster.setError(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue, of: "orders")
+        cluster.setError(of: "orders", to: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue)
         let isMissing = try harness.eventually { try harness.verify(orders) == .missing }
         #expect(isMissing)
         #expect(try harness.describe(orders) == nil)
@@ -57,11 +57,11 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("orders")
         cluster.createTopic("other-0")
-        cluster.setError(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED.rawValue, of: "other-0")
+        cluster.setError(of: "other-0", to: RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED.rawValue)
         let harness = try TopicsHarness(cluster.bootstrapServers) { $0.metadataRefresh = .milliseconds(50) }
         #expect(partitions(try harness.verify(orders)) == 4)
         #expect(try harness.verify(others[0]) == .unverified)
-        cluster.setError(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED.rawValue, of: "orders")
+        cluster.setError(of: "orders", to: RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED.rawValue)
         let isDenied = harness.eventually { failure { try harness.describe(orders) }?.code == "broker_denied" }
         #expect(isDenied)
         // Until rounds and questions have seen it.
