@@ -63,6 +63,13 @@ extension Settings {
 
         count("spool.lanes", \.spool.lanes, 1...SpoolSettings.lanesMax, "Forwarding threads; fixed at creation."),
         bytes64("spool.bytes_max", \.spool.bytesMax, "Bytes in the spool; beyond it records are refused with 507."),
+        count(
+            "spool.high_water_percent", \.spool.highWaterPercent, 1...100,
+            "Of spool.bytes_max; from there on a lane that stands still is parked."),
+        bytes64(
+            "spool.parked_bytes_max", \.spool.parkedBytesMax, least: 0,
+            "Bytes of parked records, besides spool.bytes_max; 0 parks no lane."),
+        duration("spool.park_after", \.spool.parkAfter, "A lane that delivers nothing for so long stands still."),
         bytes("spool.segment_bytes", \.spool.journal.segmentBytes, "Length of a segment file."),
         bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
         bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),
@@ -200,12 +207,12 @@ extension Settings {
     }
 
     private static func bytes64(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
+        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, least: Int64 = 1, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from \(least) to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
+                guard let value = parseBytes(text), (least...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = value
                 return ()
             },
