@@ -16,6 +16,11 @@ extension Problem {
             self.init(
                 507, "spool_full", "The spool is full",
                 "spool.bytes_max is \(bytesMax) bytes; room comes as records reach the broker")
+        case .topicBacklog(let topic, let lane):
+            self.init(
+                507, "topic_backlog", "The topic's backlog has to be delivered first",
+                "\(topic) belongs to lane \(lane), which the broker does not take records from; its records were put "
+                    + "aside so that other lanes go on, and more of its topics are taken when those are delivered")
         case .closed(let code):
             self.init(503, code, "Nothing is accepted now", "an operator has to decide; see /readyz")
         case .noSpace:
@@ -41,6 +46,7 @@ extension Problem {
             retryAfterSeconds =
                 switch refusal {
                 case .closed: 60
+                case .topicBacklog: 30
                 case .quota, .noSpace: 5
                 default: 1
                 }

@@ -75,6 +75,13 @@ extension Settings {
 
         count("spool.lanes", \.spool.lanes, 1...SpoolSettings.lanesMax, "Forwarding threads; fixed at creation."),
         bytes64("spool.bytes_max", \.spool.bytesMax, "Bytes in the spool; beyond it records are refused with 507."),
+        count(
+            "spool.high_water_percent", \.spool.highWaterPercent, 1...100,
+            "Of spool.bytes_max; from there on a lane that stands still is parked."),
+        bytes64(
+            "spool.parked_bytes_max", \.spool.parkedBytesMax, least: 0,
+            "Bytes of parked records, besides spool.bytes_max; 0 parks no lane."),
+        duration("spool.park_after", \.spool.parkAfter, "A lane that delivers nothing for so long stands still."),
         bytes("spool.segment_bytes", \.spool.journal.segmentBytes, "Length of a segment file."),
         bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
         bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),

@@ -31,12 +31,12 @@ extension Settings {
     }
 
     static func bytes64(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
+        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, least: Int64 = 1, _ help: String
     ) -> SettingKey {
         SettingKey(
-            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
+            name: name, help: help, expected: "a size from \(least) to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
             set: { settings, text in
-                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
+                guard let value = parseBytes(text), (least...sizeMax).contains(value) else { return nil }
                 settings[keyPath: path] = value
                 return ()
             },

@@ -94,6 +94,9 @@ public struct Settings: Sendable {
         if spool.journal.syncTimeout <= .zero {
             throw .outOfRange(key: "spool.sync_timeout", expected: "more than 0ms")
         }
+        if spool.parkAfter <= .zero {
+            throw .outOfRange(key: "spool.park_after", expected: "more than 0ms")
+        }
         if limits.recordBytesMax > limits.requestBytesMax {
             throw .outOfRange(key: "limits.record_bytes_max", expected: "at most limits.request_bytes_max")
         }

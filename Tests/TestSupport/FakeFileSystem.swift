@@ -53,6 +53,7 @@ public final class FakeFileSystem: FileSystem {
         var capacity = Int.max
         var failSyncs: Int32?
         var failWrites: (name: String, errno: Int32)?
+        var failPaths: (suffix: String, errno: Int32)?
     }
 
     let state = Lock(State())
@@ -82,6 +83,9 @@ public final class FakeFileSystem: FileSystem {
     public func failWrites(to name: String?, _ errno: Int32) {
         state.withLock { $0.failWrites = name.map { ($0, errno) } }
     }
+
+    /// Every changing call on a path that ends so fails from now on, or none.
+    public func failPaths(_ fault: (suffix: String, errno: Int32)?) { state.withLock { $0.failPaths = fault } }
 
     /// Syncs hang until `release`.
     public func holdSyncs() { gate.withLock { $0 = true } }
@@ -260,6 +264,7 @@ public final class FakeFileSystem: FileSystem {
             state.log.append(call)
             let fault = state.faults.removeValue(forKey: state.calls)
             if case .die = fault { state.dead = true }
+            if let failing = state.failPaths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
             return fault
         }
         switch fault {
