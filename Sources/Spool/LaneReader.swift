@@ -78,7 +78,7 @@ public final class LaneReader {
             }
             batch.scanned = position
             if batch.records.count >= recordsMax || batch.bytes >= bytesMax {
-                batch.isCut = position < durable
+                batch.isCut = position < state.withLock { $0.durable }
                 return batch
             }
             do throws(JournalError) {
