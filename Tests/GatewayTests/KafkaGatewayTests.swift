@@ -76,7 +76,7 @@ import Testing
         #expect(try other.settled(last)["state"]?.string == "delivered")
         // (Consumers need a controller, which the mock cluster has not.)
         let read = try other.request("GET", "/v1/topics/orders/partitions/0/records?offset=earliest")
-        let values = try read.json()["records"]?.list?.compactMap { $0["value"]?.int64 }
+        let values = try read.json()["records"]?.list.compactMap { $0["value"]?.int64 }
         #expect(values == [1, 2, 3])
     }
 
