@@ -16,24 +16,20 @@ struct Redelivery: Sendable {
     /// Reads the disk: on `lookups`.
     func begin() throws(Problem) {
         let letter = try api.deadLetter(lsn)
-        switch api.topics.knowledge(of: letter.topic) {
-        case .known(let known), .creatable(let known): try submit(known)
-        case .missing: throw .unknownOnProduce(letter.topic)
-        case .unverified:
-            api.topics.verify(letter.topic) { knowledge in
-                switch knowledge {
-                case .known(let known), .creatable(let known):
-                    let isQueued = api.lookups.run {
-                        do throws(Problem) {
-                            try submit(known)
-                        } catch {
-                            refuse(error)
-                        }
+        api.topics.look(letter.topic) { knowledge in
+            switch knowledge {
+            case .known(let known), .creatable(let known):
+                // The broker's thread must not wait for the disk.
+                let isQueued = api.lookups.run {
+                    do throws(Problem) {
+                        try submit(known)
+                    } catch {
+                        refuse(error)
                     }
-                    if !isQueued { refuse(.lookupsFull) }
-                case .missing: refuse(.unknownOnProduce(letter.topic))
-                case .unverified: refuse(.unverified(letter.topic))
                 }
+                if !isQueued { refuse(.lookupsFull) }
+            case .missing: refuse(.unknownOnProduce(letter.topic))
+            case .unverified: refuse(.unverified(letter.topic))
             }
         }
     }

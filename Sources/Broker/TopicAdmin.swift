@@ -160,3 +160,13 @@ public protocol TopicAdmin: Sendable {
         of topic: TopicName, atOrAfterMs timestampMs: Int64,
         completion: @escaping @Sendable (Result<[Int32: Int64], BrokerError>) -> Void)
 }
+
+extension TopicAdmin {
+    /// From memory, or from the broker where memory does not tell.
+    ///
+    /// - Parameter completion: as of `verify`; `unverified` is the broker's answer, or its silence.
+    public func look(_ topic: TopicName, completion: @escaping @Sendable (TopicKnowledge) -> Void) {
+        let known = knowledge(of: topic)
+        if known == .unverified { verify(topic, completion: completion) } else { completion(known) }
+    }
+}

@@ -22,32 +22,36 @@ extension Consumers {
         let definition = requested.completed(for: name)
         do throws(ConsumerError) {
             try definition.check(context.settings)
-            try checkDeadLetterTopic(definition)
         } catch {
             return completion(.failure(error))
         }
-        administer(name, refused: { completion(.failure($0)) }) { [self] done in
-            let finish: DefineCompletion = { result in
-                done()
-                completion(result)
-            }
-            do throws(ConsumerError) {
-                try decide(name, definition, replacing, finish)
-            } catch {
-                finish(.failure(error))
+        checkDeadLetterTopic(definition) { [self] problem in
+            if let problem { return completion(.failure(problem)) }
+            administer(name, refused: { completion(.failure($0)) }) { [self] done in
+                let finish: DefineCompletion = { result in
+                    done()
+                    completion(result)
+                }
+                do throws(ConsumerError) {
+                    try decide(name, definition, replacing, finish)
+                } catch {
+                    finish(.failure(error))
+                }
             }
         }
     }
 
-    /// It exists, or its first record creates it.
-    private func checkDeadLetterTopic(_ definition: ConsumerDefinition) throws(ConsumerError) {
-        guard definition.maxDeliveries != nil, let topic = definition.deadLetterTopic else { return }
-        switch context.topics.knowledge(of: topic) {
-        case .known, .creatable: break
-        case .missing: throw .unknownTopic(topic)
-        case .unverified:
-            throw .unavailable(
-                BrokerError(.retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now"))
+    /// It exists, or its first record creates it: then there is no problem.
+    private func checkDeadLetterTopic(
+        _ definition: ConsumerDefinition, completion: @escaping @Sendable (ConsumerError?) -> Void
+    ) {
+        guard definition.maxDeliveries != nil, let topic = definition.deadLetterTopic else { return completion(nil) }
+        context.topics.look(topic) { knowledge in
+            switch knowledge {
+            case .known, .creatable: completion(nil)
+            case .missing: completion(.unknownTopic(topic))
+            case .unverified: completion(.unavailable(.unverified(topic)))
+            }
         }
     }
 

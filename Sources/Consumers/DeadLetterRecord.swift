@@ -55,16 +55,22 @@ public enum DeadLetterRecord {
         _ drafts: [DeadLetterDraft], to topic: TopicName, of consumer: ConsumerName, _ context: ConsumerContext,
         completion: @escaping @Sendable (DeadLetterOutcome) -> Void
     ) {
-        let bytesMax: Int
-        switch context.topics.knowledge(of: topic) {
-        case .known(let known), .creatable(let known): bytesMax = known.recordBytesMax
-        case .missing:
-            let error = BrokerError(.retriable, code: "unknown_topic", detail: "\(topic) does not exist")
-            return completion(DeadLetterOutcome(error: error))
-        case .unverified:
-            let error = BrokerError(.retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now")
-            return completion(DeadLetterOutcome(error: error))
+        context.topics.look(topic) { knowledge in
+            switch knowledge {
+            case .known(let known), .creatable(let known):
+                submit(drafts, to: topic, of: consumer, context, bytesMax: known.recordBytesMax, completion: completion)
+            case .missing:
+                let error = BrokerError(.retriable, code: "unknown_topic", detail: "\(topic) does not exist")
+                completion(DeadLetterOutcome(error: error))
+            case .unverified: completion(DeadLetterOutcome(error: .unverified(topic)))
+            }
         }
+    }
+
+    private static func submit(
+        _ drafts: [DeadLetterDraft], to topic: TopicName, of consumer: ConsumerName, _ context: ConsumerContext,
+        bytesMax: Int, completion: @escaping @Sendable (DeadLetterOutcome) -> Void
+    ) {
         var (records, fitting, tooLarge): ([SpoolRecord], Set<Int64>, Set<Int64>) = ([], [], [])
         let nowMs = context.clock.wallMilliseconds()
         for draft in drafts {

@@ -70,11 +70,7 @@ enum StartOffsets {
             switch knowledge {
             case .known: completion(nil)
             case .missing: completion(.unknownTopic(topic))
-            case .unverified:
-                completion(
-                    .unavailable(
-                        BrokerError(
-                            .retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now")))
+            case .unverified: completion(.unavailable(.unverified(topic)))
             case .creatable:
                 admin.create(topic, settings: TopicSettings()) { created in
                     if case .failure(let error) = created { return completion(.unavailable(error)) }
@@ -87,4 +83,10 @@ enum StartOffsets {
 
 extension PartitionDescription {
     fileprivate func place(_ topic: TopicName) -> TopicPartition { TopicPartition(topic: topic, partition: partition) }
+}
+
+extension BrokerError {
+    static func unverified(_ topic: TopicName) -> BrokerError {
+        BrokerError(.retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now")
+    }
 }

@@ -172,15 +172,15 @@ struct AdminClient: Sendable {
     func deleteRecords(
         _ topic: TopicName, below offsets: [Int32: Int64], until deadline: MonotonicInstant
     ) throws(KafkaError) -> [Int32: Result<Int64, KafkaError>] {
-        let list = PartitionOffsets(topic, offsets)
-        var records = [rd_kafka_DeleteRecords_new(list.list)]
+        let list = TopicPartitionList(topic, offsets)
+        var records = [rd_kafka_DeleteRecords_new(list.pointer)]
         defer { rd_kafka_DeleteRecords_destroy_array(&records, records.count) }
         var lows: [Int32: Result<Int64, KafkaError>] = [:]
         try call(RD_KAFKA_ADMIN_OP_DELETERECORDS, until: deadline) { options, queue in
             rd_kafka_DeleteRecords(client.handle, &records, records.count, options, queue)
         } answer: { event throws(KafkaError) in
             let result = rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event))
-            if let result { lows = PartitionOffsets.read(result) }
+            if let result { lows = TopicPartitionList.offsets(in: result) }
         }
         return lows
     }
@@ -198,10 +198,10 @@ struct AdminClient: Sendable {
         of topic: TopicName, _ partitions: [Int32], at time: Int64, until deadline: MonotonicInstant
     ) throws(KafkaError) -> [Int32: Result<Int64, KafkaError>] {
         if partitions.isEmpty { return [:] }
-        let list = PartitionOffsets(
+        let list = TopicPartitionList(
             topic, Dictionary(partitions.map { ($0, time) }, uniquingKeysWith: { first, _ in first }))
-        try check(rd_kafka_offsets_for_times(client.handle, list.list, left(deadline).timeoutMs))
-        return PartitionOffsets.read(list.list)
+        try check(rd_kafka_offsets_for_times(client.handle, list.pointer, left(deadline).timeoutMs))
+        return TopicPartitionList.offsets(in: list.pointer)
     }
 
     // MARK: - Calls
@@ -248,28 +248,23 @@ struct AdminClient: Sendable {
     private static let grace = Duration.seconds(1)
 }
 
-/// Owns one of librdkafka's lists: offsets of partitions of one topic.
-private final class PartitionOffsets {
-    let list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
-
-    init(_ topic: TopicName, _ offsets: [Int32: Int64]) {
-        // It aborts when there is no memory.
-        list = rd_kafka_topic_partition_list_new(Int32(clamping: offsets.count))
+extension TopicPartitionList {
+    fileprivate convenience init(_ topic: TopicName, _ offsets: [Int32: Int64]) {
+        self.init(capacity: offsets.count)
         for (partition, offset) in offsets.sorted(by: { $0.key < $1.key }) {
-            rd_kafka_topic_partition_list_add(list, topic.text, partition).pointee.offset = offset
+            add(TopicPartition(topic: topic, partition: partition), offset: offset)
         }
     }
 
-    deinit { rd_kafka_topic_partition_list_destroy(list) }
-
-    static func read(
-        _ list: UnsafePointer<rd_kafka_topic_partition_list_t>
+    /// By partition, of one topic.
+    fileprivate static func offsets(
+        in list: UnsafePointer<rd_kafka_topic_partition_list_t>
     ) -> [Int32: Result<Int64, KafkaError>] {
         var found: [Int32: Result<Int64, KafkaError>] = [:]
-        for element in UnsafeBufferPointer(start: list.pointee.elems, count: Int(list.pointee.cnt)) {
-            let code = element.err
-            found[element.partition] =
-                code == RD_KAFKA_RESP_ERR_NO_ERROR ? .success(element.offset) : .failure(KafkaError(code))
+        for element in elements(of: list) {
+            found[element.partition.partition] =
+                element.error == RD_KAFKA_RESP_ERR_NO_ERROR
+                ? .success(element.offset) : .failure(KafkaError(element.error))
         }
         return found
     }

@@ -58,6 +58,10 @@ struct ClientConfiguration {
     /// A record's frame and headers of Postrider's own, over what `limits.record_bytes_max` counts.
     private static let messageOverheadBytes = 64 << 10
 
+    /// librdkafka keeps metadata three times as long, counted in µs in 32 bits: from 12 minutes on it forgets everything
+    /// at once, and calls that look leaders up there time out.
+    static let metadataRefreshMax = Duration.seconds(600)
+
     /// Names and values in the order in which they are set.
     var properties: [(name: String, value: String)] {
         var own: [(String, String)] = [
@@ -68,7 +72,7 @@ struct ClientConfiguration {
             ("socket.nagle.disable", "true"),
             ("reconnect.backoff.ms", "50"),
             ("reconnect.backoff.max.ms", ms(settings.reconnectMax)),
-            ("topic.metadata.refresh.interval.ms", ms(settings.metadataRefresh)),
+            ("topic.metadata.refresh.interval.ms", ms(min(settings.metadataRefresh, Self.metadataRefreshMax))),
             // Asking about a topic must not make it. (librdkafka obeys it in producers and admin clients too.)
             ("allow.auto.create.topics", "false"),
             // Our own callback writes them.

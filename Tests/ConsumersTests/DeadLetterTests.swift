@@ -244,6 +244,19 @@ import Testing
 
     // MARK: Definitions
 
+    /// A topic that another tool made a moment ago, and one that memory never knew.
+    @Test func deadLetterTopic_IsAskedFor_WhereMemoryDoesNotTell() throws {
+        let h = try Harness()
+        let missing = TopicName("missing")!
+        for topic in [Self.dead, missing] { h.source.forget(topic) }
+        #expect(h.define(maxDeliveries: 1, deadLetterTopic: missing)?.errorCode == "unknown_topic")
+        h.source.create(Self.dead, partitions: 1)
+        #expect(try h.define(maxDeliveries: 1, deadLetterTopic: Self.dead)?.get() == .created)
+        h.source.append(h.place())
+        try waste(h, 1)
+        #expect(offsets(h) == ["0"])
+    }
+
     @Test func definition_WantsADeadLetterTopicThatThereIs() throws {
         let h = try Harness()
         #expect(h.define(maxDeliveries: 2)?.errorCode == "unknown_topic", "c.dead-letters is not creatable here")

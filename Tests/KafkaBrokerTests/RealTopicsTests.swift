@@ -69,13 +69,15 @@ import Testing
     @Test func topic_OfAnotherTool_IsKnownOnceItIsVerified_AndItsEndToo() throws {
         #expect(harness.topics.knowledge(of: topic) == .unverified)
         #expect(try harness.verify(topic) == .missing)
-        let other = try Self.open()
-        #expect(try other.create(topic, TopicSettings(partitions: 2)))
+        RealKafka.create(
+            topic.text, partitions: 2,
+            configuration: ["max.message.bytes": "7777"])
         // An answer is good for a second.
         let isKnown = try harness.eventually { known(try harness.verify(topic))?.partitions == 2 }
         #expect(isKnown)
-        #expect(known(harness.topics.knowledge(of: topic))?.timestampBounds?.afterMs == 3_600_000)
-        #expect(try other.delete(topic))
+        let now = try #require(known(harness.topics.knowledge(of: topic)))
+        #expect(now.messageBytesMax == 7_777)
+        RealKafka.delete(topic.text)
         let isMissing = try harness.eventually { try harness.verify(topic) == .missing }
         #expect(isMissing)
     }

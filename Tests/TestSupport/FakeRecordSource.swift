@@ -55,6 +55,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         var watches: [FakeWatch] = []
         var isAssigning = true
         var recordBytesMax: [TopicName: Int] = [:]
+        var forgotten: Set<TopicName> = []
     }
 
     public let callbacks: PendingCallbacks
@@ -63,6 +64,9 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     public init(_ callbacks: PendingCallbacks) { self.callbacks = callbacks }
 
     // MARK: What tests do
+
+    /// `knowledge` does not tell of the topic any more; `verify` does.
+    public func forget(_ topic: TopicName) { state.withLock { _ = $0.forgotten.insert(topic) } }
 
     public func create(_ topic: TopicName, partitions: Int32) {
         state.withLock { state in
@@ -244,6 +248,10 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     // MARK: TopicAdmin
 
     public func knowledge(of topic: TopicName) -> TopicKnowledge {
+        state.withLock { $0.forgotten.contains(topic) } ? .unverified : truth(of: topic)
+    }
+
+    private func truth(of topic: TopicName) -> TopicKnowledge {
         let (count, bytesMax) = state.withLock { state in
             (state.partitions.keys.count { $0.topic == topic }, state.recordBytesMax[topic] ?? 1 << 20)
         }
@@ -251,7 +259,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     }
 
     public func verify(_ topic: TopicName, completion: @escaping @Sendable (TopicKnowledge) -> Void) {
-        completion(knowledge(of: topic))
+        callbacks.add { [self] in completion(truth(of: topic)) }
     }
 
     public func topics(completion: @escaping @Sendable (Result<[TopicName], BrokerError>) -> Void) {
@@ -280,7 +288,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void
     ) {
-        let isNew = knowledge(of: topic) == .missing
+        let isNew = truth(of: topic) == .missing
         create(topic, partitions: settings.partitions ?? 1)
         callbacks.add { completion(.success(isNew)) }
     }
@@ -289,7 +297,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void
     ) {
-        let exists = knowledge(of: topic) != .missing
+        let exists = truth(of: topic) != .missing
         callbacks.add { completion(.success(exists)) }
     }
 
@@ -302,7 +310,7 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     }
 
     public func delete(_ topic: TopicName, completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void) {
-        let existed = knowledge(of: topic) != .missing
+        let existed = truth(of: topic) != .missing
         state.withLock { state in state.partitions = state.partitions.filter { $0.key.topic != topic } }
         tellWatches { $0.topic == topic }
         callbacks.add { completion(.success(existed)) }
