@@ -58,8 +58,8 @@ struct ClientConfiguration {
     /// A record's frame and headers of Postrider's own, over what `limits.record_bytes_max` counts.
     private static let messageOverheadBytes = 64 << 10
 
-    /// librdkafka keeps metadata three times as long, counted in µs in 32 bits: from 12 minutes on it forgets everything
-    /// at once, and calls that look leaders up there time out.
+    /// librdkafka keeps metadata three times as long, counted in µs in 32 bits: from 12 minutes on it forgets
+    /// everything at once, and calls that look leaders up there time out.
     static let metadataRefreshMax = Duration.seconds(600)
 
     /// Names and values in the order in which they are set.
