@@ -42,7 +42,7 @@ final class GatewayProcess: Sendable {
     init(in directory: TemporaryDirectory, command: [String]) throws {
         self.directory = directory
         logPath = "\(directory.path)/log-\(UInt32.random(in: 0 ... .max))"
-        process = try Self.spawn(try Self.binary(), command, errorsTo: logPath)
+        process = try Self.spawn(try Self.path(of: "postrider"), command, errorsTo: logPath)
     }
 
     deinit {
