@@ -1,0 +1,80 @@
+import CRdkafka
+import Glibc
+
+/// The cluster named by `POSTRIDER_TEST_KAFKA` (`HOST:PORT,…`), for what librdkafka's mock cannot do (`MockLimits`).
+/// Others may use it at the same time: topics and spools have names of their own.
+public enum RealKafka {
+    public static let bootstrapServers = getenv("POSTRIDER_TEST_KAFKA").map { String(cString: $0) }
+    public static var isConfigured: Bool { bootstrapServers != nil }
+
+    /// Said where such tests are skipped.
+    public static func tellSkipped(_ count: Int, _ what: String) {
+        print("POSTRIDER_TEST_KAFKA is not set: skipped \(count) tests of \(what) on a real cluster")
+    }
+
+    /// A topic of one's own, created.
+    ///
+    /// - Precondition: the cluster answers within half a minute.
+    public static func makeTopic(
+        _ prefix: String = "test", partitions: Int32 = 2, configuration: [String: String] = [:]
+    ) -> String {
+        let topic = "\(prefix)-\(UInt64.random(in: .min ... .max))"
+        create(topic, partitions: partitions, configuration: configuration)
+        return topic
+    }
+
+    public static func create(_ topic: String, partitions: Int32, configuration: [String: String] = [:]) {
+        var new = rd_kafka_NewTopic_new(topic, partitions, 1, nil, 0)
+        defer { rd_kafka_NewTopic_destroy(new) }
+        for (name, value) in configuration { rd_kafka_NewTopic_set_config(new, name, value) }
+        administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) }
+    }
+
+    public static func delete(_ topic: String) {
+        var old = rd_kafka_DeleteTopic_new(topic)
+        defer { rd_kafka_DeleteTopic_destroy(old) }
+        administer { client, queue in rd_kafka_DeleteTopics(client, &old, 1, nil, queue) }
+    }
+
+    private static func administer(_ call: (OpaquePointer, OpaquePointer) -> Void) {
+        let client = producer()
+        defer { rd_kafka_destroy(client) }
+        guard let queue = rd_kafka_queue_new(client) else { preconditionFailure("no queue") }
+        defer { rd_kafka_queue_destroy(queue) }
+        call(client, queue)
+        guard let event = rd_kafka_queue_poll(queue, 30_000), rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR
+        else { preconditionFailure("the cluster did not answer") }
+        rd_kafka_event_destroy(event)
+    }
+
+    private static func producer(_ properties: [String: String] = [:]) -> OpaquePointer {
+        let conf = rd_kafka_conf_new()
+        let all = properties.merging(["bootstrap.servers": bootstrapServers ?? ""]) { own, _ in own }
+        for (name, value) in all { rd_kafka_conf_set(conf, name, value, nil, 0) }
+        guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nil, 0) else { preconditionFailure("no producer") }
+        return client
+    }
+
+    /// Another program's transaction with one record on a partition, left open.
+    // SAFETY: librdkafka's handle may be used from any thread.
+    public final class OpenTransaction: @unchecked Sendable {
+        private let client: OpaquePointer
+
+        public init(topic: String, partition: Int32) {
+            client = RealKafka.producer(["transactional.id": topic + String(UInt64.random(in: .min ... .max))])
+            Self.must(rd_kafka_init_transactions(client, 30_000))
+            Self.must(rd_kafka_begin_transaction(client))
+            let code = pr_produce(client, topic, partition, "other", 5, "x", 1, 0, nil, nil)
+            guard code == RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_flush(client, 30_000) == RD_KAFKA_RESP_ERR_NO_ERROR
+            else { preconditionFailure("the cluster did not take a record") }
+        }
+
+        public func commit() { Self.must(rd_kafka_commit_transaction(client, 30_000)) }
+
+        deinit { rd_kafka_destroy(client) }
+
+        private static func must(_ error: OpaquePointer?) {
+            if let error { preconditionFailure(String(cString: rd_kafka_error_string(error))) }
+        }
+    }
+}
