@@ -31,10 +31,10 @@ struct CheckpointReader {
         configuration.fetchWait = Self.fetchWait
         let client = try KafkaClient(configuration)
         defer { client.close(within: .seconds(1)) }
+        // By number: librdkafka would ask for the beginning before it knows the leader, and again half a second later.
         let partitions = rd_kafka_topic_partition_list_new(1)
         defer { rd_kafka_topic_partition_list_destroy(partitions) }
-        rd_kafka_topic_partition_list_add(partitions, settings.checkpointTopic, partition)?.pointee.offset =
-            Int64(RD_KAFKA_OFFSET_BEGINNING)
+        rd_kafka_topic_partition_list_add(partitions, settings.checkpointTopic, partition)?.pointee.offset = low
         do {
             try check(rd_kafka_assign(client.handle, partitions))
         } catch {

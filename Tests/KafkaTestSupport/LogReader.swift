@@ -27,7 +27,7 @@ public enum LogReader {
         }
     }
 
-    /// Everything in these partitions up to their ends, by partition and offset.
+    /// Everything in these partitions, which begin at 0, up to their ends; by partition and offset.
     ///
     /// - Parameter seconds: for all of it; what was read by then is returned.
     public static func read(
@@ -40,8 +40,8 @@ public enum LogReader {
         }
         let list = rd_kafka_topic_partition_list_new(partitions)
         for partition in 0..<partitions {
-            rd_kafka_topic_partition_list_add(list, topic, partition)?.pointee.offset =
-                Int64(RD_KAFKA_OFFSET_BEGINNING)
+            // By number: librdkafka asks for the beginning half a second later than that.
+            rd_kafka_topic_partition_list_add(list, topic, partition)?.pointee.offset = 0
         }
         rd_kafka_assign(client, list)
         rd_kafka_topic_partition_list_destroy(list)
