@@ -4,6 +4,12 @@ public enum MockLimits {
         ("atomicity", "it shows aborted and open transactions to read_committed readers"),
         ("fencing", "a second producer with the same transactional id does not end the first"),
         ("offsets in transactions", "TxnOffsetCommit is dropped"),
+        (
+            "deleting groups and their offsets",
+            "DeleteGroups and OffsetDelete are missing, and the library aborts over it"
+        ),
+        ("all offsets of a group", "OffsetFetch answers only for partitions that are named"),
+        ("offsets of a group that was left", "it takes them from members only once there was one"),
         ("large topics", "it keeps at most 5 MiB a partition"),
         ("idempotence without transactions", "it tells repeated sequences only with a transactional id"),
     ]
