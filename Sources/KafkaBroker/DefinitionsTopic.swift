@@ -4,7 +4,8 @@ import Primitives
 import Records
 
 /// The compacted topic in which consumers' definitions are kept for every gateway on the cluster: key the consumer's
-/// name, value the definition's bytes, none where it was forgotten. Everything is in partition 0, so that there is one
+/// name, value the definition's bytes, none where it was forgotten. Everything is in partition 0, so that there is
+/// one
 /// order of changes.
 ///
 /// Header `postrider-writer`: 8 bytes that name the process and 8 that number its writes, little-endian, so that a
@@ -56,7 +57,7 @@ enum DefinitionsTopic {
         throws(BrokerError)
     {
         do throws(BrokerError) {
-            _ = try client.watermarks(of: place, within: settings.adminTimeout)
+            try client.confirm(place, within: settings.adminTimeout)
             return
         } catch {
             guard error.code == "unknown_topic" else { throw error }

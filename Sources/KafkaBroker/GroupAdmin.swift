@@ -76,12 +76,9 @@ struct GroupAdmin: Sendable {
     }
 
     /// Forgets the group with all of its offsets; that there is none is success.
-    ///
-    /// - Returns: false when the cluster cannot delete groups (before Kafka 1.1): they expire by themselves.
-    func delete(_ consumer: ConsumerName) throws(BrokerError) -> Bool {
+    func delete(_ consumer: ConsumerName) throws(BrokerError) {
         var call = rd_kafka_DeleteGroup_new(group(consumer))
         defer { rd_kafka_DeleteGroup_destroy(call) }
-        var isSupported = true
         try perform(RD_KAFKA_ADMIN_OP_DELETEGROUPS, of: consumer) { options, queue in
             rd_kafka_DeleteGroups(client.handle, &call, 1, options, queue)
         } answer: { event throws(KafkaError) in
@@ -90,14 +87,9 @@ struct GroupAdmin: Sendable {
             do throws(KafkaError) {
                 _ = try Self.elements(of: groups, count)
             } catch {
-                switch error.code {
-                case RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND: break
-                case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE: isSupported = false
-                default: throw error
-                }
+                if error.code != RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND { throw error }
             }
         }
-        return isSupported
     }
 
     private static func elements(

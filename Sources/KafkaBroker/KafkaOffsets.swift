@@ -1,6 +1,5 @@
 public import Broker
 import CRdkafka
-import Logging
 import Primitives
 public import Records
 
@@ -22,7 +21,6 @@ public final class KafkaOffsets: OffsetStore {
     private let keeper: OffsetKeeper
     /// One consumer's calls are all in the same queue, in order.
     private let queues: [WorkQueue]
-    private let log = Logger(label: "postrider.kafka.offsets")
 
     /// Calls in each queue; more are refused.
     private static let callsMax = 1_000
@@ -121,16 +119,13 @@ public final class KafkaOffsets: OffsetStore {
     public func forget(consumer: ConsumerName, completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void) {
         run(consumer, completion) { [self] () throws(BrokerError) in
             members.waitUntilLeft(consumer)
-            if try !admin.delete(consumer) {
-                log.warning(
-                    "the cluster cannot delete groups: the offsets stay until they expire",
-                    metadata: ["consumer": "\(consumer)"])
-            }
+            if settings.deletesGroups { try admin.delete(consumer) }
             try writer.write(consumer, nil)
         }
     }
 
-    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them when
+    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them
+    /// when
     /// they are there.
     public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
         try follower.load(within: settings.adminTimeout)

@@ -7,7 +7,8 @@ import Records
 
 /// Reads without a group: a few threads with a client each, which take one read at a time. Any thread may call.
 ///
-/// A read asks for the watermarks as `read_committed` sees them, begins at its offset, and ends at the end that it was
+/// A read asks for the watermarks as `read_committed` sees them, begins at its offset, and ends at the end that it
+/// was
 /// told: it never waits for records to come.
 final class ReaderPool: Sendable {
     private struct Job: Sendable {
@@ -30,7 +31,8 @@ final class ReaderPool: Sendable {
 
     /// Completes on one of the pool's threads; on the caller's when it is refused.
     ///
-    /// - Throws (by the completion): `unknown_topic`, `unknown_partition`, `too_many_reads`, and what `ErrorTable` says.
+    /// - Throws (by the completion): `unknown_topic`, `unknown_partition`, `too_many_reads`, and what `ErrorTable`
+    /// says.
     func fetch(_ request: FetchRequest, completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void) {
         let isQueued = monitor.withLock { state in
             guard !state.isStopping, state.waiting.count - state.taken < settings.readsWaitingMax else { return false }

@@ -4,35 +4,55 @@ import Primitives
 import Records
 
 extension KafkaClient {
-    /// Where a partition begins and ends for readers of committed records, asked of the cluster. Blocks.
+    /// Where a partition begins and ends for readers of committed records, asked of the cluster. Blocks, for at most
+    /// `limit` and the metadata request that follows a failure.
+    ///
+    /// (`rd_kafka_query_watermark_offsets` keeps no deadline once its requests are queued for a leader that is
+    /// gone, and
+    /// never learns of the new one.)
     ///
     /// - Throws: `unknown_topic` and `unknown_partition` when fresh metadata say so, else by `ErrorTable`.
     func watermarks(of place: TopicPartition, within limit: Duration) throws(BrokerError) -> (low: Int64, high: Int64) {
-        let timeoutMs = Int32(limit.wholeMilliseconds)
-        var (low, high): (Int64, Int64) = (0, 0)
-        do throws(KafkaError) {
-            try check(
-                rd_kafka_query_watermark_offsets(
-                    handle, place.topic.text, place.partition, &low, &high, timeoutMs))
-            return (low, high)
-        } catch {
-            switch error.code {
-            case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-                RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-                try confirm(place, timeoutMs)
-            default: break
+        let deadline = SystemClock().now() + limit
+        var tries = Self.watermarkTries
+        while true {
+            tries -= 1
+            // A try that hangs on a leader that is gone leaves time for one at the next.
+            let part = min(deadline - SystemClock().now(), limit / 2)
+            do throws(KafkaError) {
+                let low = try offset(of: place, at: Self.beginning, within: part)
+                return (low, max(low, try offset(of: place, at: Self.end, within: part)))
+            } catch {
+                // Also tells the client of a leader that has moved.
+                try confirm(place, within: max(.milliseconds(100), min(part, deadline - SystemClock().now())))
+                if tries == 0 || SystemClock().now() >= deadline { throw ErrorTable.brokerError(error) }
             }
-            throw ErrorTable.brokerError(error)
         }
     }
 
-    private func confirm(_ place: TopicPartition, _ timeoutMs: Int32) throws(BrokerError) {
+    private static let watermarkTries = 4
+    /// What ListOffsets takes in place of a time.
+    private static let (end, beginning): (Int64, Int64) = (-1, -2)
+
+    private func offset(of place: TopicPartition, at time: Int64, within limit: Duration) throws(KafkaError) -> Int64 {
+        let list = TopicPartitionList()
+        list.add(place, offset: time)
+        try check(rd_kafka_offsets_for_times(handle, list.pointer, Int32(max(1, limit.wholeMilliseconds))))
+        guard let found = list.elements.first else { throw KafkaError(RD_KAFKA_RESP_ERR__BAD_MSG) }
+        try check(found.error)
+        guard found.offset >= 0 else { throw KafkaError(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) }
+        return found.offset
+    }
+
+    /// Fetches the topic's metadata. Blocks.
+    ///
+    /// - Throws: `unknown_topic` or `unknown_partition` when they say so; anything else is not an error here.
+    func confirm(_ place: TopicPartition, within limit: Duration) throws(BrokerError) {
         guard let topic = rd_kafka_topic_new(handle, place.topic.text, nil) else { return }
         defer { rd_kafka_topic_destroy(topic) }
         var found: UnsafePointer<rd_kafka_metadata>?
-        guard rd_kafka_metadata(handle, 0, topic, &found, timeoutMs) == RD_KAFKA_RESP_ERR_NO_ERROR,
-            let metadata = found
-        else { return }
+        let code = rd_kafka_metadata(handle, 0, topic, &found, Int32(limit.wholeMilliseconds))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata = found else { return }
         defer { rd_kafka_metadata_destroy(metadata) }
         let topics = UnsafeBufferPointer(start: metadata.pointee.topics, count: Int(metadata.pointee.topic_cnt))
         guard let description = topics.first else { return }

@@ -6,6 +6,12 @@ public enum MockLimits {
         ("timestamps of records", "its acknowledgements say 1234, as if the topic stamped them"),
         ("topics that are missing", "it makes every topic that is asked for, and answers no CreateTopics"),
         ("offsets in transactions", "TxnOffsetCommit is dropped"),
+        (
+            "deleting groups and their offsets",
+            "DeleteGroups and OffsetDelete are missing, and the library aborts over it"
+        ),
+        ("all offsets of a group", "OffsetFetch answers only for partitions that are named"),
+        ("offsets of a group that was left", "it takes them from members only once there was one"),
         ("large topics", "it keeps at most 5 MiB a partition"),
         ("idempotence without transactions", "it tells repeated sequences only with a transactional id"),
         ("administrative calls", "it knows neither CreateTopics, DeleteTopics, DeleteRecords nor any configuration"),
