@@ -62,7 +62,11 @@ struct ClientConfiguration {
     /// everything at once, and calls that look leaders up there time out.
     static let metadataRefreshMax = Duration.seconds(600)
 
-    /// Names and values in the order in which they are set.
+    /// How long the cluster misses a member before its partitions go to others.
+    private var sessionTimeoutMs: Int { settings.properties["session.timeout.ms"].flatMap { Int($0) } ?? 10_000 }
+    private static let sessionGraceMs = 3_000
+
+    /// Names and values in the order in which they are set, the last of a name counts.
     var properties: [(name: String, value: String)] {
         var own: [(String, String)] = [
             ("bootstrap.servers", settings.bootstrapServers),
@@ -98,6 +102,14 @@ struct ClientConfiguration {
                 ("group.id", group),
                 // The cooperative assignor has several bugs in librdkafka 2.0.
                 ("partition.assignment.strategy", "range,roundrobin"),
+                ("session.timeout.ms", String(sessionTimeoutMs)),
+                // A SyncGroup waits for the group's leader, and where that is dead for the end of its session;
+                // librdkafka gives it the socket's time at most, and would rejoin for ever, each time as another
+                // member that is missed in its turn.
+                (
+                    "socket.timeout.ms",
+                    String(max(sessionTimeoutMs + Self.sessionGraceMs, Int(ms(settings.socketTimeout)) ?? 0))
+                ),
             ]
         case .reader:
             own += consumer
