@@ -88,6 +88,15 @@ let package = Package(
             ],
             path: "Tests/EarlyAck", swiftSettings: settings),
 
+        // Kills itself at a named point of a hand-over.
+        .executableTarget(
+            name: "postrider-crash-points",
+            dependencies: [
+                "Gateway", "Broker", "Primitives", "Records",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/CrashPoints", swiftSettings: settings),
+
         // Fakes shared by the tests: file system, clock, broker.
         .target(
             name: "TestSupport",
@@ -104,8 +113,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "Gateway", "GatewayTestSupport", "API", "Consumers", "HTTPServer", "KafkaBroker", "Primitives",
-                .product(name: "Yams", package: "Yams"),
+                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
+                "KafkaTestSupport", "Primitives", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",
@@ -116,7 +125,10 @@ let package = Package(
             ]),
         tests(
             "EndToEndTests",
-            ["postrider", "Gateway", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
+            [
+                "postrider", "postrider-crash-points", "Gateway", "GatewayTestSupport", "JSON", "KafkaTestSupport",
+                "Primitives", "TestSupport",
+            ]),
         tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",

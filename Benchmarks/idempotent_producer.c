@@ -1,7 +1,7 @@
-// The least that "acknowledged by Kafka" costs: librdkafka's idempotent producer, without transactions, sends records of
-// one size to partitions in turn and waits for every acknowledgement. No spool, no checkpoint, nothing kept: what is in
-// memory when it dies is lost. The last line: RESULT {"records":…,"duration_us":…}, from the first record to the last
-// acknowledgement; topics and connections are there before.
+// The least that "acknowledged by Kafka" costs: librdkafka's idempotent producer, without transactions, sends records
+// of one size to partitions in turn and waits for every acknowledgement. No spool, no checkpoint, nothing kept: what is
+// in memory when it dies is lost. The last line is RESULT {"records":…,"duration_us":…}, from the first record to the
+// last acknowledgement; topics and connections are there before.
 //
 //   idempotent_producer BOOTSTRAP_SERVERS RECORDS BYTES PARTITIONS TOPIC...
 #define _GNU_SOURCE

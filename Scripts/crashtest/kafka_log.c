@@ -73,7 +73,9 @@ static void require_stable(rd_kafka_t *client, const rd_kafka_topic_partition_li
         const rd_kafka_topic_partition_t *end = &stable->elems[index];
         check(end->topic, end->err);
         int64_t low, high;
-        check(end->topic, rd_kafka_query_watermark_offsets(client, end->topic, end->partition, &low, &high, CALL_MS_MAX));
+        const rd_kafka_resp_err_t error =
+            rd_kafka_query_watermark_offsets(client, end->topic, end->partition, &low, &high, CALL_MS_MAX);
+        check(end->topic, error);
         if (end->offset != high) {
             char text[160];
             snprintf(text, sizeof text, "partition %d is stable up to %lld, its end is %lld", end->partition,

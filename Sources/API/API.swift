@@ -43,27 +43,66 @@ public struct GatewayView: Sendable {
         public var state: String
         public var error: String?
         public var detail: String?
+        /// When the first failure since the last success was, in milliseconds since 1970 UTC.
+        public var failingSinceMs: Int64?
+        /// Failures since the last success.
+        public var tries: Int
+        /// When it tries again, while it waits for that, in milliseconds since 1970 UTC.
+        public var nextTryMs: Int64?
+        /// Records that the next hand-over may have.
+        public var batchRecordsMax: Int
 
-        public init(lane: Int, state: String, error: String?, detail: String?) {
+        public init(
+            lane: Int, state: String, error: String?, detail: String?, failingSinceMs: Int64?, tries: Int,
+            nextTryMs: Int64?, batchRecordsMax: Int
+        ) {
             self.lane = lane
             self.state = state
             self.error = error
             self.detail = detail
+            self.failingSinceMs = failingSinceMs
+            self.tries = tries
+            self.nextTryMs = nextTryMs
+            self.batchRecordsMax = batchRecordsMax
         }
 
         var isForwarding: Bool { state == "forwarding" }
     }
 
+    /// What stands behind the gateway.
+    public struct Broker: Sendable {
+        public var kind: String
+        public var guarantee: String
+        /// nil: nothing was heard of it yet.
+        public var reachable: Bool?
+        /// Its last failure since it was last reached.
+        public var error: String?
+        public var detail: String?
+
+        public init(
+            kind: String, guarantee: String, reachable: Bool?, error: String? = nil, detail: String? = nil
+        ) {
+            self.kind = kind
+            self.guarantee = guarantee
+            self.reachable = reachable
+            self.error = error
+            self.detail = detail
+        }
+    }
+
     public var version: String
     public var lanes: @Sendable () -> [Lane]
+    public var broker: @Sendable () -> Broker
     /// SIGTERM came: not ready any more.
     public var isStopping: @Sendable () -> Bool
 
     public init(
-        version: String, lanes: @escaping @Sendable () -> [Lane], isStopping: @escaping @Sendable () -> Bool
+        version: String, lanes: @escaping @Sendable () -> [Lane], broker: @escaping @Sendable () -> Broker,
+        isStopping: @escaping @Sendable () -> Bool
     ) {
         self.version = version
         self.lanes = lanes
+        self.broker = broker
         self.isStopping = isStopping
     }
 }
@@ -114,10 +153,7 @@ public struct API: Sendable {
 
     /// Runs what reads the disk, on a thread of its own. - Throws: 503 when too much waits for it already.
     func lookUp(_ job: @escaping @Sendable () -> Void) throws(Problem) {
-        guard lookups.run(job) else {
-            throw Problem(
-                503, "overloaded", "Too many look-ups are waiting", "ask again", retryable: true, retryAfterSeconds: 1)
-        }
+        guard lookups.run(job) else { throw .lookupsFull }
     }
 
     /// A route whose handler may refuse by throwing.

@@ -18,8 +18,12 @@ struct ConsumerRoutes {
         return [
             api.route(.get, "/v1/consumers") { request, responder throws(Problem) in
                 let page = try Page(request, api.settings.listMax)
-                responder.respond(
-                    page.response("consumers", of: api.consumers.list().map(\.text), headers: Self.noStore))
+                do throws(ConsumerError) {
+                    let names = try api.consumers.list().map(\.text)
+                    responder.respond(page.response("consumers", of: names, headers: Self.noStore))
+                } catch {
+                    throw Problem(error)
+                }
             },
             api.route(.put, "/v1/consumers/{consumer}", bodyBytesMax: body) { request, responder throws(Problem) in
                 try Self.define(request, responder, api)

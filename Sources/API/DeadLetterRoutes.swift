@@ -179,12 +179,6 @@ extension Problem {
         409, "dead_letter_pending", "Whether the record is dead is not decided yet",
         "the broker refused it; the lane is about to go on without it", retryable: true)
 
-    fileprivate var notAccepted: Problem {
-        var problem = self
-        problem.outcome = problem.outcome ?? .notAccepted
-        return problem
-    }
-
     private static let redelivering = Problem(
         409, "redelivery_in_progress", "The dead letter is being sent again", "its receipt tells what comes of it",
         retryable: true)

@@ -35,6 +35,8 @@ struct Problem: Error, Sendable {
     var outcome: ProduceOutcome?
     var parts: [Part] = []
     var headers: [HTTPHeader] = []
+    /// What is known of the topic may be too old for this refusal; not told.
+    var restsOnTopic = false
     /// More members, written by whoever made the problem.
     var extra: (@Sendable (inout JSONWriter) -> Void)?
 
@@ -56,6 +58,9 @@ struct Problem: Error, Sendable {
     static let answerMemory = Problem(
         503, "overloaded", "The gateway is out of memory for answers", "http.response_memory_max is used up",
         retryable: true, retryAfterSeconds: 1)
+
+    static let lookupsFull = Problem(
+        503, "overloaded", "Too many look-ups are waiting", "ask again", retryable: true, retryAfterSeconds: 1)
 
     /// A field or parameter that is malformed or out of bounds.
     static func invalid(_ field: String, _ reason: String, code: String = "invalid_parameter") -> Problem {

@@ -22,70 +22,98 @@ struct ProduceRoutes {
 
     var routes: [Route] {
         [
-            produce(Self.one, Self.parameters, bodyBytesMax: api.settings.recordBytesMax) { call throws(Problem) in
-                [try record(of: call)]
+            produce(Self.one, Self.parameters, bodyBytesMax: api.settings.recordBytesMax) {
+                call, rules throws(Problem) in
+                [try record(of: call, rules)]
             },
-            produce(Self.batch, [], bodyBytesMax: api.settings.requestBytesMax) { call throws(Problem) in
-                try records(of: call)
+            produce(Self.batch, [], bodyBytesMax: api.settings.requestBytesMax) { call, rules throws(Problem) in
+                try records(of: call, rules)
             },
         ]
     }
 
     /// A produce call whose own form is right so far.
-    private struct Call {
+    fileprivate struct Call: Sendable {
         var request: HTTPRequest
+        var responder: Responder
         var parameters: Parameters
         var headers: ProduceHeaders
         var topic: TopicName
-        var known: KnownTopic
     }
+
+    private typealias Decode = @Sendable (borrowing Call, RecordRules) throws(Problem) -> [SpoolRecord]
 
     /// Refusals come in this order: what is wrong with the request whatever exists (name, parameters, headers),
     /// whether the topic may be written to, then the records.
     private func produce(
-        _ pattern: String, _ allowed: [String], bodyBytesMax: Int,
-        _ decode: @escaping @Sendable (borrowing Call) throws(Problem) -> [SpoolRecord]
+        _ pattern: String, _ allowed: [String], bodyBytesMax: Int, _ decode: @escaping Decode
     ) -> Route {
-        let (api, answer) = (api, answer)
+        let (api, routes) = (api, self)
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
-            let records: [SpoolRecord]
-            let wait: ProduceWait?
             do throws(Problem) {
                 let topic = try request.ownTopic()
-                let parameters = try Parameters(request, allowed)
-                let headers = try ProduceHeaders(request)
-                let known = try Self.known(topic, api.topics)
-                records = try decode(
-                    Call(request: request, parameters: parameters, headers: headers, topic: topic, known: known))
-                try Self.reserve(responder, answer, for: records.count)
-                wait = PreferredWait(headers.prefer, clampedTo: api.settings.waitMax).map {
-                    ProduceWait($0, topic, responder, answer, api)
+                let call = Call(
+                    request: request, responder: responder, parameters: try Parameters(request, allowed),
+                    headers: try ProduceHeaders(request), topic: topic)
+                switch api.topics.knowledge(of: topic) {
+                case .known(let known), .creatable(let known):
+                    do throws(Problem) {
+                        try routes.accept(call, known, decode)
+                    } catch {
+                        guard error.restsOnTopic else { throw error }
+                        routes.verify(call, decode, refused: (error, known))
+                    }
+                case .missing: throw .unknownOnProduce(topic)
+                case .unverified: routes.verify(call, decode, refused: nil)
                 }
             } catch {
-                var problem = error
-                problem.outcome = .notAccepted
-                throw problem
-            }
-            api.spool.submit(records) { result in
-                switch result {
-                case .success(let acceptance):
-                    if let wait { wait.begin(acceptance) } else { responder.respond(answer.response(acceptance)) }
-                case .failure(let refusal): responder.respond(Problem(refusal).response)
-                }
+                throw error.notAccepted
             }
         }
     }
 
-    static func known(_ topic: TopicName, _ topics: any TopicAdmin) throws(Problem) -> KnownTopic {
-        switch topics.knowledge(of: topic) {
-        case .known(let known), .creatable(let known): return known
-        case .missing:
-            throw Problem(
-                404, "unknown_topic", "There is no such topic", "\(topic) does not exist and is not created on produce")
-        case .unverified:
-            throw Problem(
-                503, "topic_unverified", "The topic cannot be checked now",
-                "\(topic) was never seen, and the broker is away", retryable: true, retryAfterSeconds: 5)
+    /// What is remembered of the topic does not allow the request: the broker may know better. The request is not
+    /// parked; the broker answers within seconds, and bounds how many wait.
+    private func verify(
+        _ call: Call, _ decode: @escaping Decode, refused: (problem: Problem, known: KnownTopic)?
+    ) {
+        let (api, routes) = (api, self)
+        api.topics.verify(call.topic) { knowledge in
+            switch knowledge {
+            case .known(let known), .creatable(let known):
+                if let refused, refused.known == known { return call.refuse(refused.problem) }
+                // A large body takes a while, and the broker's thread is everybody's.
+                let isQueued = api.lookups.run {
+                    do throws(Problem) {
+                        try routes.accept(call, known, decode)
+                    } catch {
+                        call.refuse(error)
+                    }
+                }
+                if !isQueued { call.refuse(.lookupsFull) }
+            case .missing: call.refuse(.unknownOnProduce(call.topic))
+            case .unverified: call.refuse(.unverified(call.topic))
+            }
+        }
+    }
+
+    /// Decodes, and hands over to the spool, which answers.
+    private func accept(_ call: borrowing Call, _ known: KnownTopic, _ decode: Decode) throws(Problem) {
+        let (answer, responder) = (answer, call.responder)
+        let rules = RecordRules(
+            topic: call.topic, known: known, bytesMax: api.settings.recordBytesMax,
+            headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
+        let records = try decode(call, rules)
+        try Self.reserve(responder, answer, for: records.count)
+        let wait = PreferredWait(call.headers.prefer, clampedTo: api.settings.waitMax).map {
+            ProduceWait($0, call.topic, responder, answer, api)
+        }
+        api.spool.submit(records) { result in
+            switch result {
+            case .success(let acceptance):
+                if let wait { wait.begin(acceptance) } else { responder.respond(answer.response(acceptance)) }
+            case .failure(let refusal): responder.respond(Problem(refusal).response)
+            }
         }
     }
 
@@ -106,21 +134,31 @@ struct ProduceRoutes {
     private static let parameters = ["key", "key_base64", "partition"]
 
     /// The body, byte for byte.
-    private func record(of call: borrowing Call) throws(Problem) -> SpoolRecord {
+    private func record(of call: borrowing Call, _ rules: RecordRules) throws(Problem) -> SpoolRecord {
         var headers = call.headers.recordHeaders
         if let type = call.headers.contentType {
             headers.append(RecordHeader(name: "content-type", value: type[...]))
         }
         let record = Record(
             key: try key(of: call), value: call.request.body, headers: headers,
-            timestampMs: api.clock.wallMilliseconds())
-        let partition = try call.parameters.integer("partition", in: 0...(call.known.partitions - 1))
+            timestampMs: rules.nowMs)
+        let partition = try partition(of: call, rules.known)
         do throws(RecordFault) {
-            try rules(of: call.known).check(record)
+            try rules.check(record, timestampIsGateways: true)
         } catch {
             throw error.problem
         }
         return SpoolRecord(topic: call.topic, partition: partition, timestampIsGateways: true, record: record)
+    }
+
+    private func partition(of call: borrowing Call, _ known: KnownTopic) throws(Problem) -> Int32? {
+        do throws(Problem) {
+            return try call.parameters.integer("partition", in: 0...(known.partitions - 1))
+        } catch {
+            var problem = error
+            problem.restsOnTopic = true
+            throw problem
+        }
     }
 
     private func key(of call: borrowing Call) throws(Problem) -> ByteSlice? {
@@ -140,7 +178,7 @@ struct ProduceRoutes {
 
     // MARK: - A batch
 
-    private func records(of call: borrowing Call) throws(Problem) -> [SpoolRecord] {
+    private func records(of call: borrowing Call, _ rules: RecordRules) throws(Problem) -> [SpoolRecord] {
         if call.headers.key != nil || !call.headers.recordHeaders.isEmpty {
             throw .invalid("Postrider-Key, Postrider-Header-*", "in a batch each record has its own key and headers")
         }
@@ -151,17 +189,33 @@ struct ProduceRoutes {
                 415, "unsupported_media_type", "This content type is not understood here",
                 "send application/json or application/x-ndjson")
         }
-        let decoder = BatchDecoder(
-            record: RecordDecoder(
-                topic: call.topic, partitions: call.known.partitions, rules: rules(of: call.known),
-                nowMs: api.clock.wallMilliseconds()),
-            recordsMax: api.settings.recordsMax)
+        let decoder = BatchDecoder(record: RecordDecoder(rules: rules), recordsMax: api.settings.recordsMax)
         return try decoder.decode(call.request.body, form)
     }
+}
 
-    private func rules(of topic: KnownTopic) -> RecordRules {
-        RecordRules(
-            bytesMax: min(api.settings.recordBytesMax, topic.recordBytesMax), headersMax: api.settings.headersMax)
+extension ProduceRoutes.Call {
+    fileprivate func refuse(_ problem: Problem) { responder.respond(problem.notAccepted.response) }
+}
+
+extension Problem {
+    static func unknownOnProduce(_ topic: TopicName) -> Problem {
+        Problem(
+            404, "unknown_topic", "There is no such topic", "\(topic) does not exist and is not created on produce")
+    }
+
+    static func unverified(_ topic: TopicName) -> Problem {
+        Problem(
+            503, "topic_unverified", "The topic cannot be checked now",
+            "\(topic) was never seen, and the broker is away or does not show it", retryable: true,
+            retryAfterSeconds: 5)
+    }
+
+    /// Of a call whose records are not stored, unless it says otherwise itself.
+    var notAccepted: Problem {
+        var problem = self
+        problem.outcome = problem.outcome ?? .notAccepted
+        return problem
     }
 }
 

@@ -1,5 +1,6 @@
 import JSON
 import Spool
+import Telemetry
 
 /// Whether records are accepted, and whether they are forwarded.
 struct Readiness {
@@ -7,13 +8,15 @@ struct Readiness {
     let closed: String?
     /// Lanes that do not forward.
     let stuck: [GatewayView.Lane]
+    let broker: GatewayView.Broker
 
     init(_ api: API) {
         closed = api.view.isStopping() ? "stopping" : api.spool.intakeClosed
         stuck = api.view.lanes().filter { !$0.isForwarding }
+        broker = api.view.broker()
     }
 
-    /// `"accepting":{ok, reason},"forwarding":{ok, lanes}`
+    /// `"accepting":{ok, reason},"forwarding":{ok, lanes},"broker":{kind, guarantee, reachable, error, detail}`
     func write(to writer: inout JSONWriter) {
         writer.key("accepting")
         writer.object { writer in
@@ -33,23 +36,61 @@ struct Readiness {
                 for lane in stuck { writer.object { lane.write(to: &$0) } }
             }
         }
+        writer.key("broker")
+        writer.object { broker.write(to: &$0) }
     }
 }
 
 extension GatewayView.Lane {
-    /// `"lane":…,"state":…,"error":…,"detail":…`
+    /// `"lane":…,"state":…,"error":…,"detail":…,"failing_since":…,"tries":…,"next_try":…,"batch_records_max":…`
     func write(to writer: inout JSONWriter) {
         writer.key("lane")
         writer.integer(lane)
         writer.key("state")
         writer.string(state)
+        writer.failure(error, detail)
+        if let failingSinceMs {
+            writer.key("failing_since")
+            writer.string(rfc3339(milliseconds: failingSinceMs))
+        }
+        if tries > 0 {
+            writer.key("tries")
+            writer.integer(tries)
+        }
+        if let nextTryMs {
+            writer.key("next_try")
+            writer.string(rfc3339(milliseconds: nextTryMs))
+        }
+        writer.key("batch_records_max")
+        writer.integer(batchRecordsMax)
+    }
+}
+
+extension GatewayView.Broker {
+    /// `"kind":…,"guarantee":…,"reachable":…,"error":…,"detail":…`
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.key("kind")
+        writer.string(kind)
+        writer.key("guarantee")
+        writer.string(guarantee)
+        if let reachable {
+            writer.key("reachable")
+            writer.bool(reachable)
+        }
+        writer.failure(error, detail)
+    }
+}
+
+extension JSONWriter {
+    /// `"error":…,"detail":…`, what there is of it.
+    fileprivate mutating func failure(_ error: String?, _ detail: String?) {
         if let error {
-            writer.key("error")
-            writer.string(error)
+            key("error")
+            string(error)
         }
         if let detail {
-            writer.key("detail")
-            writer.string(detail)
+            key("detail")
+            string(detail)
         }
     }
 }

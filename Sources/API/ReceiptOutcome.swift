@@ -8,7 +8,8 @@ import Telemetry
 struct ReceiptOutcome: Sendable {
     enum State: Sendable {
         case accepted
-        case delivered(Delivery)
+        /// nil: where is not known.
+        case delivered(Delivery?)
         case dead(Reason)
         /// Settled, and no longer remembered how.
         case expired
@@ -40,6 +41,9 @@ extension API {
         case .accepted: return ReceiptOutcome(state: .accepted)
         case .delivered(let delivery): return ReceiptOutcome(state: .delivered(delivery))
         // It may have died between the two looks.
+        case .settled:
+            if let known = try settled(lsn) { return known }
+            return ReceiptOutcome(state: try deadLetters.hasForgotten ? .expired : .delivered(nil))
         case .expired: return try settled(lsn) ?? ReceiptOutcome(state: .expired)
         case .unknown: return ReceiptOutcome(state: .unknown)
         }
@@ -80,6 +84,7 @@ extension JSONWriter {
             case .unknown: writer.string("unknown")
             case .delivered(let delivery):
                 writer.string("delivered")
+                guard let delivery else { break }
                 writer.place(delivery.partition)
                 writer.key("offset")
                 writer.integer(delivery.offset)

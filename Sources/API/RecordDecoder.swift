@@ -1,13 +1,11 @@
+import Broker
 import JSON
 import Primitives
 import Records
 
 /// One record of a batch: `{key, key_base64, value, value_text, value_base64, headers, partition, timestamp}`.
 struct RecordDecoder {
-    let topic: TopicName
-    let partitions: Int32
     let rules: RecordRules
-    let nowMs: Int64
 
     /// A record's members. What is in a value is not walked, so that it may be a vector of many thousand numbers, and
     /// ten thousand of those; headers are walked by themselves.
@@ -23,7 +21,7 @@ struct RecordDecoder {
         guard let members = element.members else { throw RecordFault(field: "", reason: "an object is expected") }
         var key: (field: String, bytes: ByteSlice?)?
         var value: (field: String, bytes: ByteSlice?)?
-        var record = Record(key: nil, value: nil, timestampMs: nowMs)
+        var record = Record(key: nil, value: nil, timestampMs: rules.nowMs)
         var timestampIsGateways = true
         var partition: Int32?
         for member in members {
@@ -42,10 +40,14 @@ struct RecordDecoder {
             case "headers": record.headers = try headers(member.value)
             case "partition":
                 if member.value.isNull { continue }
-                guard let number = member.value.int64, number >= 0, number < Int64(partitions) else {
-                    throw RecordFault(field: name, reason: "a whole number from 0 to \(partitions - 1) is expected")
+                let last = rules.known.partitions - 1
+                guard let number = member.value.int64.flatMap({ Int32(exactly: $0) }), number >= 0, number <= last
+                else {
+                    throw RecordFault(
+                        field: name, reason: "a whole number from 0 to \(last) is expected",
+                        restsOnTopic: member.value.int64.map { $0 > 0 } ?? false)
                 }
-                partition = Int32(number)
+                partition = number
             case "timestamp":
                 if member.value.isNull { continue }
                 record.timestampMs = try timestamp(member.value)
@@ -62,9 +64,9 @@ struct RecordDecoder {
         }
         record.key = key?.bytes
         record.value = value.bytes
-        try rules.check(record)
+        try rules.check(record, timestampIsGateways: timestampIsGateways)
         return SpoolRecord(
-            topic: topic, partition: partition, timestampIsGateways: timestampIsGateways, record: record)
+            topic: rules.topic, partition: partition, timestampIsGateways: timestampIsGateways, record: record)
     }
 
     private func text(_ value: JSONValue, _ field: String, base64: Bool, orNull: Bool) throws(RecordFault) -> ByteSlice?

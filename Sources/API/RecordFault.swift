@@ -1,3 +1,4 @@
+import Broker
 import Records
 
 /// What is wrong with one record of a request.
@@ -9,12 +10,13 @@ struct RecordFault: Error {
         case tooLarge = "record_too_large"
         case tooManyHeaders = "too_many_headers"
         case reservedHeader = "reserved_header"
+        case invalidTimestamp = "invalid_timestamp"
 
         var status: Int {
             switch self {
             case .malformed: 400
             case .tooLarge: 413
-            case .tooManyHeaders, .reservedHeader: 422
+            case .tooManyHeaders, .reservedHeader, .invalidTimestamp: 422
             }
         }
 
@@ -24,6 +26,7 @@ struct RecordFault: Error {
             case .tooLarge: "A record is too large"
             case .tooManyHeaders: "A record has too many headers"
             case .reservedHeader: "A record header's name is reserved"
+            case .invalidTimestamp: "A timestamp is too far from now"
             }
         }
     }
@@ -32,32 +35,76 @@ struct RecordFault: Error {
     /// A member of the record; empty: the record as a whole.
     var field: String
     var reason: String
+    /// Another state of the topic would take the record.
+    var restsOnTopic = false
 
     /// For a request of this record alone.
     var problem: Problem {
-        Problem(
+        var problem = Problem(
             kind.status, kind.rawValue, kind.title, reason, parts: [.init(pointer: "", reason: kind.rawValue)])
+        problem.restsOnTopic = restsOnTopic
+        return problem
     }
 }
 
 /// What a record must keep to whatever form it came in.
 struct RecordRules {
-    /// Key, value and headers, as they will be stored.
+    let topic: TopicName
+    let known: KnownTopic
+    /// `limits.record_bytes_max`.
     let bytesMax: Int
     let headersMax: Int
+    let nowMs: Int64
 
-    func check(_ record: Record) throws(RecordFault) {
+    /// - Parameter timestampIsGateways: the record has no timestamp of its client's.
+    func check(_ record: Record, timestampIsGateways: Bool) throws(RecordFault) {
         if record.bytes > bytesMax {
             throw RecordFault(
                 kind: .tooLarge, field: "",
                 reason: "key, value and headers are \(record.bytes) bytes together; \(bytesMax) are allowed "
-                    + "(limits.record_bytes_max, or the topic's)")
+                    + "(limits.record_bytes_max)")
         }
+        try checkTopic(record)
         try checkCount(record.headers.count)
         if let reserved = record.headers.first(where: { Self.isReserved($0.name) }) {
             throw RecordFault(
                 kind: .reservedHeader, field: "",
                 reason: "\(reserved.name.clipped): names that begin with postrider- are the gateway's own")
+        }
+        if !timestampIsGateways { try check(timestampMs: record.timestampMs) }
+    }
+
+    /// What the topic itself takes.
+    func checkTopic(_ record: Record) throws(RecordFault) {
+        if let messageBytesMax = known.messageBytesMax {
+            let bytes = RecordBatchSize.bytes(of: record)
+            if bytes > messageBytesMax {
+                throw RecordFault(
+                    kind: .tooLarge, field: "",
+                    reason: "the record takes \(bytes) bytes in a batch of its own; \(topic) takes "
+                        + "\(messageBytesMax) (max.message.bytes)", restsOnTopic: true)
+            }
+        } else if record.bytes > known.recordBytesMax {
+            throw RecordFault(
+                kind: .tooLarge, field: "",
+                reason: "key, value and headers are \(record.bytes) bytes together; \(topic) takes "
+                    + "\(known.recordBytesMax)", restsOnTopic: true)
+        }
+    }
+
+    /// Kafka refuses the whole batch that such a record is in.
+    private func check(timestampMs: Int64) throws(RecordFault) {
+        let ahead = timestampMs - nowMs
+        func fault(_ distance: Int64, _ side: String, _ limit: Int64, _ setting: String) -> RecordFault {
+            RecordFault(
+                kind: .invalidTimestamp, field: "timestamp",
+                reason: "\(distance) ms \(side) now; \(topic) takes \(limit) (\(setting))", restsOnTopic: true)
+        }
+        if let limit = known.timestampBounds?.afterMs, ahead > limit {
+            throw fault(ahead, "after", limit, "message.timestamp.after.max.ms")
+        }
+        if let limit = known.timestampBounds?.beforeMs, -ahead > limit {
+            throw fault(-ahead, "before", limit, "message.timestamp.before.max.ms")
         }
     }
 
@@ -85,12 +132,14 @@ struct RecordFaults {
     private var kinds: Set<RecordFault.Kind> = []
     private var first: RecordFault?
     private var bad = 0
+    private var restsOnTopic = false
 
     /// - Parameters:
     ///   - index: of the record in the request, from 0.
     ///   - line: of the body, from 1, where records are lines.
     mutating func add(_ fault: RecordFault, index: Int, line: Int?) {
         bad += 1
+        if fault.restsOnTopic { restsOnTopic = true }
         kinds.insert(fault.kind)
         if first == nil { first = fault }
         guard parts.count < Problem.partsMax else { return }
@@ -104,6 +153,12 @@ struct RecordFaults {
     /// of several kinds are 422 `records_refused`.
     func problem(of records: Int) -> Problem? {
         guard let first else { return nil }
+        var problem = problem(first, of: records)
+        problem.restsOnTopic = restsOnTopic
+        return problem
+    }
+
+    private func problem(_ first: RecordFault, of records: Int) -> Problem {
         let counted = "\(bad) of \(records) records are bad; none was accepted"
         if kinds.contains(.malformed) {
             let kind = RecordFault.Kind.malformed

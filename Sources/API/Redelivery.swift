@@ -13,10 +13,36 @@ struct Redelivery: Sendable {
     let lsn: LSN
     let responder: Responder
 
-    /// Reads and writes the disk: on `lookups`.
+    /// Reads the disk: on `lookups`.
     func begin() throws(Problem) {
         let letter = try api.deadLetter(lsn)
-        try check(letter)
+        switch api.topics.knowledge(of: letter.topic) {
+        case .known(let known), .creatable(let known): try submit(known)
+        case .missing: throw .unknownOnProduce(letter.topic)
+        case .unverified:
+            api.topics.verify(letter.topic) { knowledge in
+                switch knowledge {
+                case .known(let known), .creatable(let known):
+                    let isQueued = api.lookups.run {
+                        do throws(Problem) {
+                            try submit(known)
+                        } catch {
+                            refuse(error)
+                        }
+                    }
+                    if !isQueued { refuse(.lookupsFull) }
+                case .missing: refuse(.unknownOnProduce(letter.topic))
+                case .unverified: refuse(.unverified(letter.topic))
+                }
+            }
+        }
+    }
+
+    private func refuse(_ problem: Problem) { responder.respond(problem.notAccepted.response) }
+
+    /// Reads and writes the disk: on `lookups`.
+    private func submit(_ known: KnownTopic) throws(Problem) {
+        try check(known)
         var spooled = try api.claimed { () throws in
             try api.deadLetters.claimForRedelivery(lsn: lsn, epoch: api.spool.epoch)
         }
@@ -30,21 +56,31 @@ struct Redelivery: Sendable {
         }
     }
 
-    /// What produce would refuse, before anything changes.
-    private func check(_ letter: DeadLetter) throws(Problem) {
-        let known = try ProduceRoutes.known(letter.topic, api.topics)
-        if let partition = letter.partition, partition >= known.partitions {
+    /// What produce would refuse, before anything changes. A timestamp may be as old as its record.
+    private func check(_ known: KnownTopic) throws(Problem) {
+        let stored = try api.stored { () throws in try api.deadLetters.record(lsn: lsn) }
+        // Somebody else decided about it meanwhile, which the claim tells.
+        guard let stored else { return }
+        if let partition = stored.partition, partition >= known.partitions {
             throw Problem(
                 422, "unknown_partition", "The topic has no such partition",
-                "the record asks for partition \(partition); \(letter.topic) has \(known.partitions)",
+                "the record asks for partition \(partition); \(stored.topic) has \(known.partitions)",
                 outcome: .notAccepted)
         }
-        let bytesMax = min(api.settings.recordBytesMax, known.recordBytesMax)
-        if letter.bytes > bytesMax {
+        let record = stored.record
+        if record.bytes > api.settings.recordBytesMax {
             throw Problem(
                 413, "record_too_large", "A record is too large",
-                "key, value and headers are \(letter.bytes) bytes together; \(bytesMax) are allowed",
-                outcome: .notAccepted)
+                "key, value and headers are \(record.bytes) bytes together; \(api.settings.recordBytesMax) are allowed "
+                    + "(limits.record_bytes_max)", outcome: .notAccepted)
+        }
+        let rules = RecordRules(
+            topic: stored.topic, known: known, bytesMax: api.settings.recordBytesMax,
+            headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
+        do throws(RecordFault) {
+            try rules.checkTopic(record)
+        } catch {
+            throw error.problem.notAccepted
         }
     }
 

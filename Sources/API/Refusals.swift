@@ -16,6 +16,11 @@ extension Problem {
             self.init(
                 507, "spool_full", "The spool is full",
                 "spool.bytes_max is \(bytesMax) bytes; room comes as records reach the broker")
+        case .topicBacklog(let topic, let lane):
+            self.init(
+                507, "topic_backlog", "The topic's backlog has to be delivered first",
+                "\(topic) belongs to lane \(lane), which the broker does not take records from; its records were put "
+                    + "aside so that other lanes go on, and more of its topics are taken when those are delivered")
         case .closed(let code):
             self.init(503, code, "Nothing is accepted now", "an operator has to decide; see /readyz")
         case .noSpace:
@@ -41,6 +46,7 @@ extension Problem {
             retryAfterSeconds =
                 switch refusal {
                 case .closed: 60
+                case .topicBacklog: 30
                 case .quota, .noSpace: 5
                 default: 1
                 }
@@ -48,6 +54,13 @@ extension Problem {
     }
 
     init(_ error: BrokerError) {
+        if error.code == "broker_denied" || error.code.hasSuffix("_authorization_failed") {
+            // What was withdrawn may be given back.
+            self.init(
+                503, "broker_denied", "The broker does not let the gateway do it", "\(error.code): \(error.detail)",
+                retryable: true, retryAfterSeconds: 5)
+            return
+        }
         let status = error.class == .recordFatal ? 422 : 503
         self.init(status, "broker_unavailable", "The broker did not do it", "\(error.code): \(error.detail)")
         retryable = error.class == .retriable
@@ -110,6 +123,15 @@ extension Problem {
             // A topic was deleted, and the consumer is about to hear of it: then the leases there are lost, and what
             // was in the same commit with them goes through.
             if broker.code == "unknown_topic" { (status, retryable, retryAfterSeconds) = (503, true, 1) }
+        case .unverified:
+            self.init(
+                503, error.code, "The consumers are not known yet",
+                "their definitions are read from the broker, which does not answer")
+        case .activeElsewhere(let name):
+            self.init(
+                409, error.code, "The consumer is in use elsewhere",
+                "members of the group of \(name) that are not this gateway's keep its offsets from being changed; "
+                    + "nothing was changed")
         case .limitReached(let limit):
             self.init(429, error.code, "A limit is reached", "consumers.\(limit)")
         case .stopping:

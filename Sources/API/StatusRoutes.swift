@@ -50,6 +50,8 @@ struct StatusRoutes {
                 writer.integer(api.spool.settings.bytesMax)
                 writer.key("undelivered_records")
                 writer.integer(undelivered.reduce(0, +))
+                writer.key("parked_bytes")
+                writer.integer(api.spool.parkedBytes)
             }
             writer.key("lanes")
             writer.array { writer in
@@ -58,13 +60,22 @@ struct StatusRoutes {
                         lane.write(to: &writer)
                         writer.key("undelivered_records")
                         writer.integer(undelivered)
+                        if let parked = api.spool.parked(lane: lane.lane) {
+                            writer.key("parked")
+                            writer.object { writer in
+                                writer.key("records")
+                                writer.integer(parked.records)
+                                writer.key("bytes")
+                                writer.integer(parked.bytes)
+                            }
+                        }
                     }
                 }
             }
             writer.key("dead_letters")
             writer.integer(api.deadLetters.count(state: .final))
             writer.key("consumers")
-            writer.integer(api.consumers.list().count)
+            writer.integer(api.consumers.count)
         }
         return .json(writer.bytes, headers: [HTTPHeader("Cache-Control", "no-store")])
     }

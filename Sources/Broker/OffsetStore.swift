@@ -32,17 +32,21 @@ public struct ConsumerDefinitionBytes: Sendable {
 /// Committed offsets and definitions of named consumers, durable. Completions come on one of the broker's threads,
 /// after the sync, also on error; the caller's thread never waits.
 public protocol OffsetStore: Sendable {
+    /// What is committed for these partitions; one without a committed offset is left out.
     func committed(
-        consumer: ConsumerName,
+        consumer: ConsumerName, of partitions: [TopicPartition],
         completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void)
 
     /// All of the offsets or none. Concurrent commits are grouped into one sync.
+    ///
+    /// - Throws (by the completion): `partition_not_assigned` for what the consumer's membership does not have (any
+    ///   more), `consumer_active_elsewhere` where somebody else's members keep offsets from being changed.
     func commit(
         consumer: ConsumerName, offsets: [TopicPartition: CommittedOffset],
         completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void)
 
     /// Stores the definition, deletes the offsets of every other topic than `offsets` names when `replacing`, and
-    /// commits `offsets`: all or nothing.
+    /// commits `offsets`: all or nothing, or in an order in which repeating the call finishes it.
     func define(
         _ definition: ConsumerDefinitionBytes, offsets: [TopicPartition: CommittedOffset], replacing: Bool,
         completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void)
@@ -50,6 +54,27 @@ public protocol OffsetStore: Sendable {
     /// Forgets the definition and its offsets.
     func forget(consumer: ConsumerName, completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void)
 
-    /// Every definition. Blocks; at start only.
+    /// Every definition. Blocks, for a bounded time; at start only.
+    ///
+    /// - Throws: retriable when they cannot be read now: then `watchDefinitions` tells them later.
     func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes]
+
+    /// Tells of definitions that others make. Call it once, after `definitions`; what happened in between is told, too.
+    ///
+    /// - Parameter watcher: held weakly.
+    func watchDefinitions(_ watcher: any DefinitionWatcher)
+}
+
+extension OffsetStore {
+    /// For a store that nobody else writes to.
+    public func watchDefinitions(_: any DefinitionWatcher) {}
+}
+
+/// Hears of definitions in a store that several gateways share, in the order in which the store has them. Called on one
+/// of the broker's threads; must not block. What the owner wrote itself may be told, too.
+public protocol DefinitionWatcher: AnyObject, Sendable {
+    /// All there are.
+    func definitionsLoaded(_ definitions: [ConsumerDefinitionBytes])
+    /// - Parameter bytes: nil: it was forgotten.
+    func definitionChanged(_ name: ConsumerName, _ bytes: ByteSlice?)
 }

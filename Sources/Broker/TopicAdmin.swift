@@ -132,7 +132,8 @@ public protocol TopicAdmin: Sendable {
         _ topic: TopicName, settings: TopicSettings,
         completion: @escaping @Sendable (Result<Bool, BrokerError>) -> Void)
 
-    /// Changes what is given of an existing topic's retention and largest record; nil leaves a setting as it is. `settings.partitions` is not looked at.
+    /// Changes what is given of an existing topic's retention and largest record; nil leaves a setting as it
+    /// is. `settings.partitions` is not looked at.
     ///
     /// A record that was accepted before and is larger than a new `recordBytesMax` dies when it is handed over.
     ///

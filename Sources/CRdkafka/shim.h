@@ -2,6 +2,8 @@
 // librdkafka 2.0.2 and newer. What Swift cannot call is wrapped here: variadic functions.
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 // rd_kafka_producev for one record on an explicit partition; key, value and headers are copied, so that nothing of the
 // caller's is needed after the call. (produceva crashes with headers for an unknown partition before 2.12, librdkafka
@@ -26,4 +28,16 @@ static inline rd_kafka_resp_err_t pr_produce(
 static inline rd_kafka_resp_err_t pr_mock_push_error_rtt(
     rd_kafka_mock_cluster_t *cluster, int32_t broker, int16_t api_key, rd_kafka_resp_err_t error, int rtt_ms) {
     return rd_kafka_mock_broker_push_request_error_rtts(cluster, broker, api_key, 1, error, rtt_ms);
+}
+
+// The library's table of properties as text, for the caller to free; null without memory.
+static inline char *pr_properties_text(void) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *stream = open_memstream(&text, &bytes);
+    if (stream == NULL) return NULL;
+    rd_kafka_conf_properties_show(stream);
+    if (fclose(stream) == 0) return text;
+    free(text);
+    return NULL;
 }

@@ -28,7 +28,7 @@ struct FetchTicket: Hashable, Sendable {
 enum ConsumerEffect: Sendable {
     case openSubscription(session: UInt64)
     case closeSubscription
-    case loadCommitted(load: UInt64)
+    case loadCommitted(load: UInt64, [TopicPartition])
     /// Ask for the right to hold fetched records.
     case acquireSlot(PollID)
     /// The poll holds a slot, or is in the queue for one.

@@ -19,6 +19,10 @@ public enum ConsumerError: Error, Equatable, Sendable {
     case unreadable(ConsumerName)
     /// The broker did not do its part; whether a commit happened is unknown, and repeating the call is safe.
     case unavailable(BrokerError)
+    /// The store has not said yet which consumers there are.
+    case unverified
+    /// Members of its group that are not this gateway's keep its offsets from being changed; nothing was changed.
+    case activeElsewhere(ConsumerName)
     /// A limit of `ConsumersSettings` is reached, named by it; later it may not be.
     case limitReached(String)
     /// The gateway stops, or the definition is being replaced.
@@ -36,6 +40,8 @@ public enum ConsumerError: Error, Equatable, Sendable {
         case .invalid: "invalid_field"
         case .unreadable: "consumer_unreadable"
         case .unavailable: "broker_unavailable"
+        case .unverified: "consumers_unverified"
+        case .activeElsewhere: "consumer_active_elsewhere"
         case .limitReached: "limit_reached"
         case .stopping: "stopping"
         }
@@ -45,8 +51,18 @@ public enum ConsumerError: Error, Equatable, Sendable {
     public var isRetriable: Bool {
         switch self {
         case .unavailable(let error): error.class == .retriable
-        case .clientBusy, .limitReached, .stopping: true
+        case .clientBusy, .limitReached, .stopping, .unverified, .activeElsewhere: true
         case .unknownConsumer, .unknownTopic, .conflict, .leasesLost, .clientLeft, .invalid, .unreadable: false
         }
+    }
+
+    /// What the broker said of this consumer.
+    init(_ error: BrokerError, _ name: ConsumerName) {
+        self = error.code == "consumer_active_elsewhere" ? .activeElsewhere(name) : .unavailable(error)
+    }
+
+    /// With what only the consumer's owner can tell.
+    func named(_ name: ConsumerName) -> ConsumerError {
+        if case .unavailable(let error) = self { ConsumerError(error, name) } else { self }
     }
 }

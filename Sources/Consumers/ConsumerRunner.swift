@@ -133,8 +133,8 @@ final class ConsumerRunner: Sendable {
                 return guarded.membership
             }
             membership?.subscription.close()
-        case .loadCommitted(let load):
-            context.offsets.committed(consumer: name) { result in
+        case .loadCommitted(let load, let partitions):
+            context.offsets.committed(consumer: name, of: partitions) { result in
                 self.run { guarded, now in guarded.state.loaded(result, load: load, now: now) }
             }
         case .acquireSlot(let poll):
@@ -156,7 +156,7 @@ final class ConsumerRunner: Sendable {
             }
         case .acknowledged(let call, let result):
             let completion = guarded.withLock { $0.calls.removeValue(forKey: call) }
-            completion?(result)
+            completion?(result.mapError { $0.named(name) })
         case .fetchDeadLetters(let round, let request):
             fetch(request) { result in
                 self.run { guarded, now in guarded.state.deadLettersFetched(round: round, result, now: now) }

@@ -279,7 +279,7 @@ struct ConsumerState: Sendable {
         loading = unloaded
         unloaded = []
         loads += 1
-        effects.append(.loadCommitted(load: loads))
+        effects.append(.loadCommitted(load: loads, loading.sorted()))
     }
 
     mutating func loaded(

@@ -56,6 +56,7 @@ extension Consumers {
     ) throws(ConsumerError) {
         let entry = try table.withLock { table throws(ConsumerError) in
             if table.isStopping { throw .stopping }
+            guard table.isVerified else { throw .unverified }
             if table.entries[name] == nil, table.entries.count >= context.settings.consumersMax {
                 throw .limitReached("consumers_max")
             }
@@ -82,7 +83,7 @@ extension Consumers {
     ) {
         let stored = ConsumerDefinitionBytes(name: name, bytes: ConsumerDefinitionCodec.encode(definition))
         context.offsets.define(stored, offsets: [:], replacing: false) { [self] result in
-            if case .failure(let error) = result { return finish(.failure(.unavailable(error))) }
+            if case .failure(let error) = result { return finish(.failure(ConsumerError(error, name))) }
             runner.update(definition)
             table.withLock { table in
                 if !table.isStopping { table.entries[name] = .running(definition, runner) }
@@ -115,10 +116,10 @@ extension Consumers {
             case .failure(let error): return finish(.failure(error))
             case .success(let offsets): start = offsets
             }
-            context.offsets.committed(consumer: name) { [self] committed in
+            context.offsets.committed(consumer: name, of: start.keys.sorted()) { [self] committed in
                 var offsets = start.mapValues { CommittedOffset(offset: $0) }
                 switch committed {
-                case .failure(let error): return finish(.failure(.unavailable(error)))
+                case .failure(let error): return finish(.failure(ConsumerError(error, name)))
                 case .success(let known):
                     for (partition, offset) in known where offsets[partition] != nil {
                         if keeping?.contains(partition.topic) ?? true { offsets[partition] = offset }
@@ -126,7 +127,7 @@ extension Consumers {
                 }
                 let stored = ConsumerDefinitionBytes(name: name, bytes: ConsumerDefinitionCodec.encode(definition))
                 context.offsets.define(stored, offsets: offsets, replacing: keeping != nil) { [self] result in
-                    if case .failure(let error) = result { return finish(.failure(.unavailable(error))) }
+                    if case .failure(let error) = result { return finish(.failure(ConsumerError(error, name))) }
                     finish(run(name, definition) ? .success(outcome) : .failure(.stopping))
                 }
             }
@@ -135,7 +136,7 @@ extension Consumers {
 
     /// - Returns: false when the gateway stops.
     @discardableResult
-    private func run(_ name: ConsumerName, _ definition: ConsumerDefinition) -> Bool {
+    func run(_ name: ConsumerName, _ definition: ConsumerDefinition) -> Bool {
         let runner = ConsumerRunner(name, definition, context)
         return table.withLock { table in
             if !table.isStopping { table.entries[name] = .running(definition, runner) }
@@ -152,8 +153,11 @@ extension Consumers {
                 done()
                 completion(result)
             }
-            let entry = table.withLock { table in table.isStopping ? nil : table.entries[name] }
+            let (entry, isVerified) = table.withLock { table in
+                (table.isStopping ? nil : table.entries[name], table.isVerified)
+            }
             switch entry {
+            case nil where !isVerified: finish(.failure(.unverified))
             case nil: finish(.failure(.unknownConsumer(name)))
             case .unreadable: forget(name, nil, finish)
             case .running(let definition, let runner):
@@ -174,7 +178,7 @@ extension Consumers {
                 finish(.success(()))
             case .failure(let error):
                 if let definition { run(name, definition) }
-                finish(.failure(.unavailable(error)))
+                finish(.failure(ConsumerError(error, name)))
             }
         }
     }
@@ -195,13 +199,17 @@ extension Consumers {
         } catch {
             return completion(.failure(error))
         }
-        context.offsets.committed(consumer: name) { [self] committed in
-            switch committed {
-            case .failure(let error): completion(.failure(.unavailable(error)))
-            case .success(let committed):
-                watermarks(definition.topics[...]) { [self] result in
-                    completion(
-                        result.map { describe(name, definition, runner.snapshot(), committed, $0) })
+        watermarks(definition.topics[...]) { [self] result in
+            let watermarks: [TopicPartition: (low: Int64, high: Int64)]
+            switch result {
+            case .failure(let error): return completion(.failure(error))
+            case .success(let found): watermarks = found
+            }
+            context.offsets.committed(consumer: name, of: watermarks.keys.sorted()) { [self] result in
+                switch result {
+                case .failure(let error): completion(.failure(ConsumerError(error, name)))
+                case .success(let committed):
+                    completion(.success(describe(name, definition, runner.snapshot(), committed, watermarks)))
                 }
             }
         }
@@ -255,8 +263,10 @@ extension Consumers {
     // MARK: One at a time
 
     /// Runs `body` when those of the same name before it are done; `body` must call its argument once, when it is done.
-    private func administer(
-        _ name: ConsumerName, refused: (ConsumerError) -> Void,
+    ///
+    /// - Parameter isOwn: false: never refused; the caller bounds them.
+    func administer(
+        _ name: ConsumerName, isOwn: Bool = true, refused: (ConsumerError) -> Void = { _ in },
         body: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void
     ) {
         let start: @Sendable () -> Void = { [self] in body { [self] in next(name) } }
@@ -266,7 +276,7 @@ extension Consumers {
                 table.administrations[name] = []
                 return true
             }
-            guard line.count < context.settings.administrationsWaitingMax else { return nil }
+            guard line.count < context.settings.administrationsWaitingMax || !isOwn else { return nil }
             table.administrations[name]?.append(start)
             return false
         }

@@ -35,6 +35,10 @@ public final class Consumers: Sendable {
         /// Definitions and deletions of one name run one after the other.
         var administrations: [ConsumerName: [@Sendable () -> Void]] = [:]
         var isStopping = false
+        /// The store has said which consumers there are.
+        var isVerified = false
+        /// What others did to a definition, and is not taken over yet; nil: forgotten.
+        var changes: [ConsumerName: ByteSlice?] = [:]
     }
 
     let context: ConsumerContext
@@ -46,7 +50,8 @@ public final class Consumers: Sendable {
     ///   - epoch: greater than in every earlier process over this store; delivery ids derive from it.
     ///   - submitter: takes what goes to dead-letter topics.
     ///   - timers: its actions call completions.
-    /// - Throws: when the definitions cannot be read. One that this version does not understand is kept and refused
+    /// - Throws: when the definitions can never be read; when they can only not be read now, every call fails with
+    ///   `unverified` until the store tells them. One that this version does not understand is kept and refused
     ///   by name (`ConsumerError.unreadable`); the others are served.
     public init(
         source: any RecordSource, offsets: any OffsetStore, topics: any TopicAdmin, submitter: any RecordSubmitter,
@@ -57,29 +62,33 @@ public final class Consumers: Sendable {
             source: source, offsets: offsets, topics: topics, submitter: submitter, clock: clock, timers: timers,
             epoch: epoch,
             settings: settings, slots: FetchSlots(limit: settings.pollsFetchingMax))
-        for stored in try offsets.definitions() {
-            let entry: Table.Entry
-            do throws(MalformedBytes) {
-                let definition = try ConsumerDefinitionCodec.decode(stored.bytes)
-                entry = .running(definition, ConsumerRunner(stored.name, definition, context))
-            } catch {
-                context.log.error(
-                    "a consumer's definition is unreadable",
-                    metadata: ["consumer": "\(stored.name)", "error": "\(error.what)"])
-                entry = .unreadable
-            }
-            table.withLock { $0.entries[stored.name] = entry }
+        do throws(BrokerError) {
+            definitionsLoaded(try offsets.definitions())
+        } catch {
+            guard error.class == .retriable else { throw error }
+            context.log.warning(
+                "the consumers' definitions cannot be read: no consumer is served until they can",
+                metadata: ["error": "\(error)"])
+        }
+        offsets.watchDefinitions(self)
+    }
+
+    /// Sorted by name. - Throws: `unverified`.
+    public func list() throws(ConsumerError) -> [ConsumerName] {
+        try table.withLock { table throws(ConsumerError) in
+            guard table.isVerified else { throw .unverified }
+            return table.entries.keys.sorted()
         }
     }
 
-    /// Sorted by name.
-    public func list() -> [ConsumerName] { table.withLock { $0.entries.keys.sorted() } }
+    /// As far as the store has said.
+    public var count: Int { table.withLock { $0.entries.count } }
 
     func runner(_ name: ConsumerName) throws(ConsumerError) -> (ConsumerDefinition, ConsumerRunner) {
         try table.withLock { table throws(ConsumerError) in
             if table.isStopping { throw .stopping }
             switch table.entries[name] {
-            case nil: throw .unknownConsumer(name)
+            case nil: throw table.isVerified ? .unknownConsumer(name) : .unverified
             case .unreadable: throw .unreadable(name)
             case .running(let definition, let runner): return (definition, runner)
             }

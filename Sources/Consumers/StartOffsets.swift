@@ -18,11 +18,9 @@ enum StartOffsets {
             switch result {
             case .failure(let error): return completion(.failure(.unavailable(error)))
             case .success(nil):
-                guard !wasCreated, case .creatable = admin.knowledge(of: topic) else {
-                    return completion(.failure(.unknownTopic(topic)))
-                }
-                return admin.create(topic, settings: TopicSettings()) { created in
-                    if case .failure(let error) = created { return completion(.failure(.unavailable(error))) }
+                if wasCreated { return completion(.failure(.unknownTopic(topic))) }
+                return make(topic, admin) { problem in
+                    if let problem { return completion(.failure(problem)) }
                     resolve(
                         topics, from: from, admin: admin, known: known, wasCreated: true, completion: completion)
                 }
@@ -61,6 +59,28 @@ enum StartOffsets {
                 }
             }
             resolve(topics.dropFirst(), from: from, admin: admin, known: offsets, completion: completion)
+        }
+    }
+
+    /// What producing to the topic would do. - Parameter completion: nil when it is there.
+    private static func make(
+        _ topic: TopicName, _ admin: any TopicAdmin, completion: @escaping @Sendable (ConsumerError?) -> Void
+    ) {
+        admin.verify(topic) { knowledge in
+            switch knowledge {
+            case .known: completion(nil)
+            case .missing: completion(.unknownTopic(topic))
+            case .unverified:
+                completion(
+                    .unavailable(
+                        BrokerError(
+                            .retriable, code: "topic_unverified", detail: "\(topic) cannot be checked now")))
+            case .creatable:
+                admin.create(topic, settings: TopicSettings()) { created in
+                    if case .failure(let error) = created { return completion(.unavailable(error)) }
+                    completion(nil)
+                }
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ struct DeadLetterFile {
     let addEnd: Statement
     let follow: Statement
     let forget: Statement
+    let hasForgotten: Statement
     let oldest: Statement
     private let sums: Statement
     private let lists: [Statement]
@@ -59,6 +60,14 @@ struct DeadLetterFile {
         follow = try Statement(connection, "UPDATE ends SET successor = ? WHERE successor = ?")
         forget = try Statement(
             connection, "DELETE FROM ends WHERE number <= (SELECT max(number) FROM ends) - ?")
+        // Numbers begin at 1 and are never given twice.
+        hasForgotten = try Statement(
+            connection,
+            """
+            SELECT coalesce(
+                (SELECT min(number) FROM ends),
+                1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'ends'), 0)) > 1
+            """)
         oldest = try Statement(connection, "SELECT min(at) FROM dead_letters WHERE state <> 0")
         sums = try Statement(connection, "SELECT state, count(*), sum(bytes) FROM dead_letters GROUP BY state")
         lists = try [(false, false), (false, true), (true, false), (true, true)].map { topic, code throws(StoreError) in

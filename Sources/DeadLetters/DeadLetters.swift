@@ -165,6 +165,15 @@ public final class DeadLetters: Sendable {
         }
     }
 
+    /// Whether any dead letter is gone without a trace: then a record of which nothing is known may have been one.
+    public var hasForgotten: Bool {
+        get throws(StoreError) {
+            try file.withLock { (file) throws(StoreError) in
+                try file.hasForgotten.first { $0.integer(0) != 0 } ?? false
+            }
+        }
+    }
+
     public func count(state: DeadLetter.State) -> Int { file.withLock { $0.totals[state].count } }
 
     /// A page; at most `DeadLettersSettings.listMax`. Costs what the page holds, and reads no record.

@@ -231,12 +231,15 @@ extension Reader {
 
 extension EmbeddedBroker: OffsetStore {
     public func committed(
-        consumer: ConsumerName,
+        consumer: ConsumerName, of partitions: [TopicPartition],
         completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
     ) {
+        let wanted = Set(partitions)
         reads.submit(
             Job<Reader>(completion: completion) { (reader) throws(JobFailure) in
-                try stored { () throws(StoreError) in try reader.committed(consumer) }
+                try stored { () throws(StoreError) in
+                    try reader.committed(consumer).filter { wanted.contains($0.key) }
+                }
             })
     }
 

@@ -26,6 +26,8 @@ extension Lane {
             if case .batch = failure { handOverFailed(error) } else { pause(error) }
         case .deadLetters(let error):
             pause(BrokerError(.retriable, code: "dead_letters_unavailable", detail: error))
+        case .adoption(let error):
+            pause(BrokerError(.retriable, code: "adoption_unwritable", detail: error, alarm: true))
         case .spool(let error) where error.isTransient:
             pause(BrokerError(.retriable, code: "spool_unreadable", detail: "\(error)"))
         case .spool(let error):
@@ -34,7 +36,8 @@ extension Lane {
             return false
         case .historyUnknown(let epoch):
             let code = "spool_history_unknown"
-            let detail = "the broker's checkpoint is of epoch \(epoch), which this spool never had"
+            let detail =
+                "the broker's checkpoint is of epoch \(epoch), which this spool never had: postrider spool adopt"
             shared.close(code: code, detail: detail)
             halt(code, detail)
             shared.hooks.historyUnknown(index, detail)

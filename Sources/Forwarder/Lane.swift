@@ -138,7 +138,7 @@ final class Lane: @unchecked Sendable {
             nonce: shared.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:))
         let from: LSN
         switch decision {
-        case .historyUnknown: throw .historyUnknown(epoch: opened.previous?.epoch ?? 0)
+        case .historyUnknown: from = try adopted(opened.previous)
         case .ownedElsewhere: throw .ownedElsewhere
         case .goOn(let after, let alarm):
             if let alarm {
@@ -151,10 +151,37 @@ final class Lane: @unchecked Sendable {
         }
         let dead = try reconcile(from)
         try handOver([], through: from)
+        if !wasClaimed, decision != .historyUnknown { try closeAdoption() }
         wasClaimed = true
         try dropDelivered(through: from, dead: dead)
         // With a batch in hand only a delivery shows that the broker is well again.
         if batch.isEmpty { succeeded(delivered: from) }
+    }
+
+    /// Where an operator said to go on. Only the claim that follows makes the history known; a crash before it leads
+    /// here again.
+    private func adopted(_ previous: SinkCheckpoint?) throws(LaneFailure) -> LSN {
+        guard let previous else { throw .historyUnknown(epoch: 0) }
+        let after: LSN?
+        do throws(FileSystemError) {
+            after = try spool.adopted(
+                lane: index, checkpoint: previous.lsn, epoch: previous.epoch, nonce: previous.nonce)
+        } catch {
+            throw .adoption("\(error)")
+        }
+        guard let after else { throw .historyUnknown(epoch: previous.epoch) }
+        log.critical(
+            "going on with an adopted spool",
+            metadata: ["after": "\(after)", "checkpoint": "\(previous.lsn)", "epoch": "\(previous.epoch)"])
+        return after
+    }
+
+    private func closeAdoption() throws(LaneFailure) {
+        do throws(FileSystemError) {
+            try spool.closeAdoption(lane: index)
+        } catch {
+            throw .adoption("\(error)")
+        }
     }
 
     /// Decides the dead letters that a failure left pending, before anything of the lane is tried again.
@@ -327,6 +354,8 @@ enum LaneFailure: Error {
     case batch(BrokerError)
     case deadLetters(String)
     case spool(SpoolReadError)
+    /// An operator's decision cannot be bound.
+    case adoption(String)
     case historyUnknown(epoch: UInt32)
     case ownedElsewhere
 }

@@ -1,3 +1,5 @@
+import Journal
+
 /// Why the process ends, with its exit code. docs/ARCHITECTURE.md lists them; supervisors and people decide by them.
 public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     /// Stopped in order.
@@ -27,5 +29,15 @@ public struct StartError: Error, Sendable, CustomStringConvertible {
     init(_ reason: ExitReason, _ description: String) {
         self.reason = reason
         self.description = description
+    }
+
+    init(_ error: JournalError) {
+        let reason: ExitReason =
+            switch error {
+            case .inUse: .directoryInUse
+            case .corruption, .unreadable: .spoolCorrupt
+            case .io, .laneCount: .cannotStart
+            }
+        self.init(reason, error.description)
     }
 }

@@ -1,9 +1,8 @@
 import API
-import Broker
+public import Broker
 import Consumers
 import CoreMetrics
 import DeadLetters
-import EmbeddedBroker
 import Forwarder
 public import HTTPServer
 import Journal
@@ -27,7 +26,7 @@ public final class Gateway: Sendable {
     private let log: Logger
     private let timers: TimerThread
     private let spool: Spool
-    private let broker: EmbeddedBroker
+    private let broker: BrokerParts
     private let forwarder: Forwarder
     private let consumers: Consumers
     private let lookups: WorkQueue
@@ -56,9 +55,11 @@ public final class Gateway: Sendable {
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.
+    ///   - sinks: what lanes open instead of the broker's sinks; others only in tests.
     ///   - ended: the process must exit with this code; called on any thread, possibly before this returns.
     public static func start(
         _ settings: Settings, metrics: MetricsRegistry, fileSystem: any FileSystem = SystemFileSystem(),
+        sinks: (any RecordSinkFactory) -> any RecordSinkFactory = { $0 },
         ended: @escaping @Sendable (ExitReason) -> Void
     ) throws(StartError) -> Gateway {
         do throws(SettingsError) {
@@ -66,17 +67,18 @@ public final class Gateway: Sendable {
         } catch {
             throw StartError(.cannotStart, error.description)
         }
-        return try Gateway(settings.completed, metrics, fileSystem, ended)
+        return try Gateway(settings.completed, metrics, fileSystem, sinks, ended)
     }
 
     private init(
         _ settings: Settings, _ metrics: MetricsRegistry, _ fileSystem: any FileSystem,
-        _ ended: @escaping @Sendable (ExitReason) -> Void
+        _ sinks: (any RecordSinkFactory) -> any RecordSinkFactory, _ ended: @escaping @Sendable (ExitReason) -> Void
     ) throws(StartError) {
         self.settings = settings
         let clock = SystemClock()
         let log = Logger(label: "postrider.gateway")
         self.log = log
+        for warning in settings.warnings { log.warning("setting", metadata: ["warning": "\(warning)"]) }
         let timers = TimerThread(clock: clock)
         self.timers = timers
         let stopping = Lock(false)
@@ -85,18 +87,18 @@ public final class Gateway: Sendable {
         spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.spoolFailed) }
         let deadLetters: DeadLetters
         do throws(BrokerError) {
-            let directory = settings.dataDirectory + "/broker"
-            try Self.makeDirectory(directory)
-            broker = try EmbeddedBroker(directory: directory, settings: settings.broker, clock: clock, timers: timers)
+            broker = try BrokerParts.open(settings, clock: clock, timers: timers)
             spool.remember(
-                try broker.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
+                try broker.outcomes.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
             consumers = try Consumers(
-                source: broker, offsets: broker, topics: broker,
+                source: broker.source, offsets: broker.offsets, topics: broker.topics,
                 submitter: SpoolSubmitter(
                     spool, patience: settings.syncInterval + settings.spool.journal.syncTimeout, clock: clock,
                     timers: timers),
                 clock: clock, timers: timers, epoch: spool.epoch, settings: settings.consumers)
         } catch {
+            spool.close()
+            timers.stop()
             throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
         }
         do throws(StoreError) {
@@ -107,8 +109,8 @@ public final class Gateway: Sendable {
         }
         let spool = spool
         let forwarder = Forwarder(
-            spool: spool, sinks: broker, outcomes: broker, deadLetters: deadLetters, settings: settings.forwarder,
-            clock: clock,
+            spool: spool, sinks: sinks(broker.sinks), outcomes: broker.outcomes, deadLetters: deadLetters,
+            settings: settings.forwarder, clock: clock,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in
                     ended(code == "spool_owned_elsewhere" ? .spoolOwnedElsewhere : .brokerFatal)
@@ -121,12 +123,15 @@ public final class Gateway: Sendable {
             lanes: {
                 forwarder.status.map {
                     GatewayView.Lane(
-                        lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail)
+                        lane: $0.lane, state: $0.state.rawValue, error: $0.lastError, detail: $0.lastErrorDetail,
+                        failingSinceMs: $0.failingSinceMs, tries: $0.retries, nextTryMs: $0.nextTryMs,
+                        batchRecordsMax: $0.batchRecordsMax)
                 }
             },
-            isStopping: { stopping.withLock { $0 } })
+            broker: broker.health, isStopping: { stopping.withLock { $0 } })
         let api = API(
-            settings: settings.limits, spool: spool, consumers: consumers, topics: broker, records: broker,
+            settings: settings.limits, spool: spool, consumers: consumers, topics: broker.topics,
+            records: broker.source,
             deadLetters: deadLetters, metrics: metrics, view: view, clock: clock, lookups: lookups)
         // A restored or copied spool shows at the first opening of its sinks: before anything is accepted for it.
         forwarder.start()
@@ -144,17 +149,10 @@ public final class Gateway: Sendable {
             "serving",
             metadata: [
                 "address": "\(settings.http.address)", "port": "\(server.port)", "gateway": "\(spool.shortID)",
-                "data": "\(settings.dataDirectory)", "recovered_to": "\(spool.recovery.end)",
+                "data": "\(settings.dataDirectory)", "broker": "\(settings.brokerKind.rawValue)",
+                "recovered_to": "\(spool.recovery.end)",
                 "torn_bytes": "\(spool.recovery.tornBytes)",
             ])
-    }
-
-    private static func makeDirectory(_ path: String) throws(BrokerError) {
-        do throws(FileSystemError) {
-            try SystemFileSystem().createDurableDirectory(path)
-        } catch {
-            throw BrokerError(.processFatal, code: "directory", detail: error.description)
-        }
     }
 
     private static func openSpool(
@@ -171,13 +169,7 @@ public final class Gateway: Sendable {
                 directory: settings.dataDirectory + "/spool", settings: settings.spool, fileSystem: fileSystem,
                 clock: clock, timers: timers, failed: { _ in failed() })
         } catch {
-            let reason: ExitReason =
-                switch error {
-                case .inUse: .directoryInUse
-                case .corruption, .unreadable: .spoolCorrupt
-                case .io, .laneCount: .cannotStart
-                }
-            throw StartError(reason, error.description)
+            throw StartError(error)
         }
     }
 

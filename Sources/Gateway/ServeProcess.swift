@@ -1,3 +1,4 @@
+public import Broker
 import Glibc
 import Journal
 public import Primitives
@@ -13,7 +14,14 @@ public enum ServeProcess {
 
     /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
     /// one stops at once.
-    public static func run(_ settings: Settings, fileSystem: any FileSystem = SystemFileSystem()) -> Never {
+    ///
+    /// - Parameters:
+    ///   - fileSystem: of the spool; another one only in tests.
+    ///   - sinks: what lanes open instead of the broker's sinks; others only in tests.
+    public static func run(
+        _ settings: Settings, fileSystem: any FileSystem = SystemFileSystem(),
+        sinks: (any RecordSinkFactory) -> any RecordSinkFactory = { $0 }
+    ) -> Never {
         // Blocked before any thread exists, so that only the waiting below sees them.
         var signals = sigset_t()
         sigemptyset(&signals)
@@ -27,13 +35,15 @@ public enum ServeProcess {
         let failure = Lock<ExitReason?>(nil)
         let gateway: Gateway
         do throws(StartError) {
-            gateway = try Gateway.start(settings, metrics: metrics, fileSystem: fileSystem) { reason in
-                failure.withLock { $0 = $0 ?? reason }
-                _ = WorkerThread(name: "exit") {
-                    usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
-                    _exit(reason.rawValue)
-                }
-            }
+            gateway = try Gateway.start(
+                settings, metrics: metrics, fileSystem: fileSystem, sinks: sinks,
+                ended: { reason in
+                    failure.withLock { $0 = $0 ?? reason }
+                    _ = WorkerThread(name: "exit") {
+                        usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
+                        _exit(reason.rawValue)
+                    }
+                })
         } catch {
             complain("postrider: \(error)")
             exit(error.reason.rawValue)

@@ -5,6 +5,7 @@ import EmbeddedBroker
 import Forwarder
 import HTTPServer
 import Journal
+import KafkaBroker
 import Spool
 import Telemetry
 
@@ -24,9 +25,18 @@ public struct SettingKey: Sendable {
 extension Settings {
     /// Sets one value from `key=value`.
     public mutating func set(_ assignment: String) throws(SettingsError) {
-        guard let equals = assignment.firstIndex(of: "=") else { throw .noValue(assignment) }
-        let name = String(assignment[..<equals])
-        let value = String(assignment[assignment.index(after: equals)...])
+        guard let equals = assignment.firstIndex(of: "=") else {
+            // What follows may be a secret.
+            throw .noValue(assignment.hasPrefix(Self.propertyPrefix) ? "\(Self.propertyPrefix)…" : assignment)
+        }
+        try set(String(assignment[..<equals]), to: String(assignment[assignment.index(after: equals)...]))
+    }
+
+    /// Sets one value. A name under `broker.kafka.properties` is librdkafka's.
+    mutating func set(_ name: String, to value: String) throws(SettingsError) {
+        if name.hasPrefix(Self.propertyPrefix) {
+            return try setProperty(String(name.dropFirst(Self.propertyPrefix.count)), to: value)
+        }
         guard let key = Self.keys.first(where: { $0.name == name }) else {
             let nearest = Self.keys.min { distance($0.name, name) < distance($1.name, name) }
             throw .unknownKey(name, nearest: nearest?.name ?? "")
@@ -36,8 +46,10 @@ extension Settings {
         }
     }
 
-    /// Every setting. The only place where names and values meet.
-    public static let keys: [SettingKey] = [
+    /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
+    public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
+
+    private static let upToTheBroker: [SettingKey] = [
         count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
         count(
             "http.connections_per_address_max", \.http.perAddressConnectionsMax, 0...1_000_000,
@@ -63,6 +75,13 @@ extension Settings {
 
         count("spool.lanes", \.spool.lanes, 1...SpoolSettings.lanesMax, "Forwarding threads; fixed at creation."),
         bytes64("spool.bytes_max", \.spool.bytesMax, "Bytes in the spool; beyond it records are refused with 507."),
+        count(
+            "spool.high_water_percent", \.spool.highWaterPercent, 1...100,
+            "Of spool.bytes_max; from there on a lane that stands still is parked."),
+        bytes64(
+            "spool.parked_bytes_max", \.spool.parkedBytesMax, least: 0,
+            "Bytes of parked records, besides spool.bytes_max; 0 parks no lane."),
+        duration("spool.park_after", \.spool.parkAfter, "A lane that delivers nothing for so long stands still."),
         bytes("spool.segment_bytes", \.spool.journal.segmentBytes, "Length of a segment file."),
         bytes("spool.group_bytes_max", \.spool.journal.groupBytesMax, "Requests gathered into one sync."),
         bytes("spool.tail_bytes_max", \.spool.journal.tailBytesMax, "Recent records kept in memory for the forwarder."),
@@ -124,8 +143,13 @@ extension Settings {
             "How long a graceful stop lets hand-overs end before it interrupts them."),
 
         SettingKey(
-            name: "broker.kind", help: "Where records go: embedded (Kafka comes later).", expected: "embedded",
-            set: { _, text in text == "embedded" ? () : nil }, show: { _ in "embedded" }),
+            name: "broker.kind", help: "Where records go: embedded, or kafka.", expected: "embedded or kafka",
+            set: { settings, text in
+                guard let kind = BrokerKind(rawValue: text) else { return nil }
+                settings.brokerKind = kind
+                return ()
+            },
+            show: { $0.brokerKind.rawValue }),
         SettingKey(
             name: "broker.embedded.partitions_default", help: "Partitions of a topic created on first produce.",
             expected: "a whole number from 1 to 1024",
@@ -142,7 +166,9 @@ extension Settings {
             "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."
         ),
         optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
+    ]
 
+    private static let behindTheBroker: [SettingKey] = [
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
         count(
             "dead_letters.ends_kept", \.deadLetters.endsKept, 0...10_000_000,
@@ -153,6 +179,12 @@ extension Settings {
         duration("consumers.nack_delay", \.consumers.nackDelayDefault, "For nacks that name none."),
         duration("consumers.nack_delay_max", \.consumers.nackDelayMax, "Longest delay a nack may ask for."),
         count("consumers.polls_waiting_max", \.consumers.pollsWaitingMax, 1...1_000_000, "Polls waiting at one time."),
+        bytes(
+            "consumers.prefetch_bytes_max", \.kafka.prefetchBytesMax,
+            "Kafka: records fetched ahead, over all consumers."),
+        count(
+            "consumers.max_active", \.kafka.consumersActiveMax, 1...10_000,
+            "Kafka: consumers with a live membership at one time."),
         duration("consumers.idle_close", \.consumers.idleClose, "When an unused consumer leaves its group."),
 
         bytes("limits.request_bytes_max", \.limits.requestBytesMax, "A request in one piece."),
@@ -183,153 +215,4 @@ extension Settings {
             },
             show: { $0.log.format?.rawValue ?? "auto" }),
     ]
-
-    // MARK: - Kinds of values
-
-    private static func count(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
-        _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
-            set: { settings, text in
-                guard let value = Int(text), range.contains(value) else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { String($0[keyPath: path]) })
-    }
-
-    private static func bytes(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
-            set: { settings, text in
-                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
-                settings[keyPath: path] = Int(value)
-                return ()
-            },
-            show: { String($0[keyPath: path]) })
-    }
-
-    private static func bytes64(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int64> & Sendable, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a size from 1 to 1024TiB such as 65536, 64KiB, 16MiB or 8GiB",
-            set: { settings, text in
-                guard let value = parseBytes(text), (1...sizeMax).contains(value) else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { String($0[keyPath: path]) })
-    }
-
-    private static func optionalCount(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int64?> & Sendable, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a whole number from 1 on, or none",
-            set: { settings, text in
-                if text == "none" {
-                    settings[keyPath: path] = nil
-                    return ()
-                }
-                guard let value = parseBytes(text), value > 0 else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { $0[keyPath: path].map { String($0) } ?? "none" })
-    }
-
-    private static func duration(
-        _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a time such as 0ms, 100ms, 30s or 5m",
-            set: { settings, text in
-                guard let value = parseDuration(text) else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { showDuration($0[keyPath: path]) })
-    }
-
-    /// Texts with commas between them.
-    private static func list(
-        _ name: String, _ path: any WritableKeyPath<Settings, [String]> & Sendable,
-        _ isValid: @escaping @Sendable ([String]) -> Bool, _ expected: String, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help,
-            expected: "at most \(HTTPServerSettings.namesMax) \(expected) with commas between them, * or none",
-            set: { settings, text in
-                let items =
-                    text == "none"
-                    ? []
-                    : text.split(separator: ",", omittingEmptySubsequences: false)
-                        .map { String($0) }
-                guard items.count <= HTTPServerSettings.namesMax, isValid(items) else { return nil }
-                settings[keyPath: path] = items
-                return ()
-            },
-            show: { $0[keyPath: path].isEmpty ? "none" : $0[keyPath: path].joined(separator: ",") })
-    }
-
-    private static func flag(
-        _ name: String, _ path: any WritableKeyPath<Settings, Bool> & Sendable, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "true or false",
-            set: { settings, text in
-                guard let value = Bool(text) else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { String($0[keyPath: path]) })
-    }
-}
-
-/// 1 PiB: sizes are added and multiplied.
-private let sizeMax: Int64 = 1 << 50
-
-private func parseBytes(_ text: String) -> Int64? {
-    for (suffix, factor) in [("KiB", Int64(1) << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)]
-    where text.hasSuffix(suffix) {
-        guard let value = Int64(text.dropLast(3)), value >= 0 else { return nil }
-        let (product, overflow) = value.multipliedReportingOverflow(by: factor)
-        return overflow ? nil : product
-    }
-    return Int64(text)
-}
-
-private func parseDuration(_ text: String) -> Duration? {
-    for (suffix, milliseconds) in [("ms", Int64(1)), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
-    where text.hasSuffix(suffix) {
-        guard let value = Int64(text.dropLast(suffix.count)), (0...1_000_000_000).contains(value) else { return nil }
-        return .milliseconds(value * milliseconds)
-    }
-    return nil
-}
-
-func showDuration(_ duration: Duration) -> String {
-    let (seconds, attoseconds) = duration.components
-    return attoseconds == 0 ? "\(seconds)s" : "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)ms"
-}
-
-/// Levenshtein's, for "did you mean".
-private func distance(_ a: String, _ b: String) -> Int {
-    let (a, b) = (Array(a.utf8), Array(b.utf8))
-    var row = Array(0...b.count)
-    for i in 0..<a.count {
-        var diagonal = row[0]
-        row[0] = i + 1
-        for j in 0..<b.count {
-            let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (a[i] == b[j] ? 0 : 1))
-            diagonal = row[j + 1]
-            row[j + 1] = next
-        }
-    }
-    return row[b.count]
 }

@@ -1,20 +1,29 @@
 public import API
+import Broker
 public import Consumers
 public import DeadLetters
 public import EmbeddedBroker
 public import Forwarder
 public import HTTPServer
 import Journal
+public import KafkaBroker
 public import Spool
 public import Telemetry
 
-/// Everything that can be set, typed. `Settings.keys` names each value for `--set key=value`; the file, the environment
-/// and the reference page are generated from the same table later.
+/// Where records go.
+public enum BrokerKind: String, Sendable, CaseIterable {
+    case embedded, kafka
+}
+
+/// Everything that can be set, typed. `Settings.keys` names each value for `--set key=value`; the environment and the
+/// reference page are generated from the same table later.
 public struct Settings: Sendable {
     public var http = HTTPServerSettings()
     public var spool = SpoolSettings()
     public var forwarder = ForwarderSettings()
+    public var brokerKind = BrokerKind.embedded
     public var broker = EmbeddedBrokerSettings()
+    public var kafka = KafkaBrokerSettings()
     public var deadLetters = DeadLettersSettings()
     public var consumers = ConsumersSettings()
     public var limits = APISettings()
@@ -27,6 +36,8 @@ public struct Settings: Sendable {
     public var syncInterval = Duration.milliseconds(100)
     /// How long a graceful stop waits for requests in flight.
     public var stopTimeout = Duration.seconds(10)
+    /// What somebody should know about how this was set, for the log: secrets that others can read.
+    public internal(set) var warnings: [String] = []
 
     public init() { http.port = 8080 }
 
@@ -49,6 +60,7 @@ public struct Settings: Sendable {
         try checkSpool()
         try checkHTTP()
         try checkConsumers()
+        try checkBroker()
         if forwarder.retryInitial <= .zero || forwarder.retryInitial > forwarder.retryMax {
             throw .outOfRange(key: "forwarder.retry_initial", expected: "more than 0ms and at most forwarder.retry_max")
         }
@@ -81,6 +93,9 @@ public struct Settings: Sendable {
         }
         if spool.journal.syncTimeout <= .zero {
             throw .outOfRange(key: "spool.sync_timeout", expected: "more than 0ms")
+        }
+        if spool.parkAfter <= .zero {
+            throw .outOfRange(key: "spool.park_after", expected: "more than 0ms")
         }
         if limits.recordBytesMax > limits.requestBytesMax {
             throw .outOfRange(key: "limits.record_bytes_max", expected: "at most limits.request_bytes_max")
@@ -126,6 +141,36 @@ public struct Settings: Sendable {
         }
     }
 
+    /// librdkafka's own limits: of a sink's queue, and of a consumer's.
+    private static let (producerQueueBytesMax, prefetchBytesRange) = (1 << 40, 1 << 20...1 << 30)
+
+    private func checkBroker() throws(SettingsError) {
+        guard brokerKind == .kafka else {
+            if !kafka.bootstrapServers.isEmpty || !kafka.properties.isEmpty {
+                throw .outOfRange(key: "broker.kind", expected: "kafka, as broker.kafka says how to reach a cluster,")
+            }
+            return
+        }
+        if kafka.bootstrapServers.isEmpty {
+            throw .outOfRange(key: "broker.kafka.bootstrap_servers", expected: "HOST:PORT of at least one broker")
+        }
+        if kafka.checkpointTopic == kafka.consumersTopic {
+            throw .outOfRange(key: "broker.kafka.consumers_topic", expected: "another topic than for checkpoints")
+        }
+        if kafka.socketTimeout >= kafka.transactionTimeout {
+            throw .outOfRange(
+                key: "broker.kafka.socket_timeout", expected: "less than broker.kafka.transaction_timeout")
+        }
+        if !Self.prefetchBytesRange.contains(kafka.prefetchBytesMax) {
+            throw .outOfRange(key: "consumers.prefetch_bytes_max", expected: "from 1MiB to 1GiB")
+        }
+        do throws(BrokerError) {
+            try completed.kafka.check()
+        } catch {
+            throw .properties(error.detail)
+        }
+    }
+
     /// With the limits that follow from others.
     public var completed: Settings {
         var settings = self
@@ -134,6 +179,11 @@ public struct Settings: Sendable {
         // The broker's own limit must not be the lower one by accident, nor refuse the dead letter of what it took.
         settings.broker.recordBytesMax = max(
             broker.recordBytesMax, limits.recordBytesMax + DeadLetterRecord.headersBytesMax)
+        // As the embedded broker's: dead letters of consumers have more headers.
+        settings.kafka.recordBytesMax = limits.recordBytesMax + DeadLetterRecord.headersBytesMax
+        // The forwarder counts librdkafka's copies in its memory: a queue holds what it hands over.
+        settings.kafka.producerQueueBytes = min(
+            max(forwarder.memoryMax, 2 * settings.kafka.recordBytesMax), Self.producerQueueBytesMax)
         settings.consumers.pollWaitMax = limits.waitMax
         settings.consumers.pollsWaitingPerConsumerMax = min(
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)
@@ -165,6 +215,12 @@ public enum SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
     case insecureListen(address: String)
     /// `--set` without `=`.
     case noValue(String)
+    /// A property of librdkafka that would break a promise, or has a setting of its own.
+    case refusedProperty(String, reason: String)
+    /// What librdkafka does not take, in its words, with the property's name.
+    case properties(String)
+    /// A file that was named, and what is wrong with it.
+    case file(String, String)
 
     public var description: String {
         switch self {
@@ -175,6 +231,9 @@ public enum SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
             "listening on \(address) lets everybody on the network in: there is no authentication yet. Listen on "
                 + "127.0.0.1, or say --insecure-listen if something else protects this port"
         case .noValue(let text): "--set wants key=value, not \(text)"
+        case .refusedProperty(let name, let reason): "\(Settings.propertyPrefix)\(name) cannot be set: \(reason)"
+        case .properties(let detail): detail
+        case .file(let path, let problem): "\(path): \(problem)"
         }
     }
 }

@@ -64,6 +64,7 @@ extension SpoolRefusal {
     fileprivate var code: String {
         switch self {
         case .quota: "spool_full"
+        case .topicBacklog: "topic_backlog"
         case .closed(let code): code
         case .noSpace: "disk_full"
         case .stalled: "sync_stalled"

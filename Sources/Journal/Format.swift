@@ -3,7 +3,7 @@ import Primitives
 import Records
 
 /// The bytes on disk; docs/JOURNAL.md is normative and repeats these tables. All integers are little-endian.
-enum Format {
+package enum Format {
     static let version: UInt32 = 1
     static let segmentMagic: UInt64 = 0x0A1A_4745_5352_5250  // "PRRSEG\x1A\n"
     static let frameMagic: UInt32 = 0x4652_5250  // "PRRF"
@@ -16,18 +16,19 @@ enum Format {
 
     static func padded(_ count: Int) -> Int { (count + alignment - 1) & ~(alignment - 1) }
 
-    static func checksum(_ bytes: some ContiguousBytesView, seed: UInt32) -> UInt32 {
+    /// CRC32C, as JOURNAL.md defines it; also of the spool's parked files.
+    package static func checksum(_ bytes: some ContiguousBytesView, seed: UInt32) -> UInt32 {
         bytes.withBytes { postrider_crc32c(seed, $0.baseAddress, $0.count) }
     }
 }
 
 /// What a checksum can be taken over without a copy.
-protocol ContiguousBytesView {
+package protocol ContiguousBytesView {
     func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result
 }
 
 extension ArraySlice<UInt8>: ContiguousBytesView {
-    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result { withUnsafeBytes(body) }
+    package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result { withUnsafeBytes(body) }
 }
 
 /// The first 80 bytes of a segment; zeros up to `Format.segmentHeaderBytes` follow.

@@ -21,6 +21,8 @@ public final class Journal: Sendable {
         public let released: LSN
         /// End of what was recovered.
         public let end: LSN
+        /// The LSNs that were recovered, every one a record: one range for each segment.
+        public let recovered: [Range<LSN>]
 
         let parts: Parts
 
@@ -32,6 +34,7 @@ public final class Journal: Sendable {
             var log: Logger
             var lock: any File
             var meta: MetaStore
+            var adoption: AdoptionStore
             var checkpointFile: SlotFile
             var checkpoint: Checkpoint
             var segments: [SegmentInfo]
@@ -49,14 +52,15 @@ public final class Journal: Sendable {
     private let shared: JournalShared
     private let keeper: Keeper
     private let directoryLock: any File
+    private let adoption: AdoptionStore
     private let threads: Lock<[WorkerThread]>
     private let watchdog: Watchdog
 
     /// Locks the directory, recovers what an earlier process left and takes a new epoch. Blocks on the disk.
     ///
-    /// - Parameter lanes: fixed at creation; another number later is refused.
+    /// - Parameter lanes: fixed at creation; another number later is refused. nil: as it was created, which it must be.
     public static func open(
-        directory: String, settings: JournalSettings, lanes: Int, fileSystem: any FileSystem = SystemFileSystem(),
+        directory: String, settings: JournalSettings, lanes: Int?, fileSystem: any FileSystem = SystemFileSystem(),
         clock: any TimeSource = SystemClock(), log: Logger = Logger(label: "postrider.journal")
     ) throws(JournalError) -> Opened {
         var report: RecoveryReport
@@ -66,7 +70,7 @@ public final class Journal: Sendable {
             try fileSystem.createDurableDirectory(directory)
             lock = try fileSystem.open(directory + "/LOCK", .createOrOpen)
             guard try lock.tryLock() else { throw FileSystemError(call: "flock", path: directory, errno: 0) }
-            created = try create(directory, lanes: lanes, on: fileSystem)
+            created = if let lanes { try create(directory, lanes: lanes, on: fileSystem) } else { false }
         } catch {
             if error.call == "flock", error.errno == 0 { throw .inUse(directory: directory) }
             throw .io(error)
@@ -81,7 +85,9 @@ public final class Journal: Sendable {
         } catch {
             throw .unreadable(path: directory, reason: error.what)
         }
-        guard meta.lanes == lanes else { throw .laneCount(inJournal: meta.lanes, asked: lanes) }
+        if let lanes, meta.lanes != lanes { throw .laneCount(inJournal: meta.lanes, asked: lanes) }
+        let (adoption, unreadable) = try AdoptionStore.open(in: directory, lanes: meta.lanes, on: fileSystem)
+        if let unreadable { log.error("ADOPTION decides nothing", metadata: ["reason": "\(unreadable)"]) }
 
         var recovery = Recovery(
             directory: directory, fileSystem: fileSystem, meta: meta, checkpoint: checkpoint, settings: settings,
@@ -100,9 +106,11 @@ public final class Journal: Sendable {
         return Opened(
             report: report, spool: meta.spool, lanes: meta.lanes, epoch: epoch, owner: checkpoint.owner,
             released: checkpoint.released, end: report.end,
+            recovered: recovery.segments.filter { $0.base < $0.end }.map { $0.base..<$0.end },
             parts: Opened.Parts(
                 directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, log: log, lock: lock,
-                meta: store, checkpointFile: checkpointFile, checkpoint: checkpoint, segments: recovery.segments))
+                meta: store, adoption: adoption, checkpointFile: checkpointFile, checkpoint: checkpoint,
+                segments: recovery.segments))
     }
 
     /// Makes META and CHECKPOINT of a new journal. META comes last: it is what makes a directory a journal.
@@ -125,6 +133,7 @@ public final class Journal: Sendable {
         epoch = opened.epoch
         settings = parts.settings
         directoryLock = parts.lock
+        adoption = parts.adoption
         let index = JournalIndex(
             segments: parts.segments, tail: MemoryTail(bytesMax: parts.settings.tailBytesMax), durable: opened.end,
             written: opened.end)
@@ -229,6 +238,15 @@ public final class Journal: Sendable {
 
     /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
     public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
+
+    /// What an operator decided about this checkpoint of the lane, whose epoch is unknown: from now on about no other.
+    /// Blocks on the disk; any thread. - Returns: nil when nobody decided anything about it.
+    public func adopt(lane: Int, _ checkpoint: Adoption.Checkpoint) throws(FileSystemError) -> Adoption? {
+        try adoption.adopt(lane: lane, checkpoint)
+    }
+
+    /// The history of the lane is known: nothing is left to be decided about it. Blocks on the disk; any thread.
+    public func closeAdoption(lane: Int) throws(FileSystemError) { try adoption.close(lane: lane) }
 
     /// A reader of its own, beginning at `lsn`. Any thread.
     public func reader(from lsn: LSN) -> JournalReader { JournalReader(shared: shared, from: lsn) }

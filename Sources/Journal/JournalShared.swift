@@ -9,16 +9,20 @@ public struct JournalHooks: Sendable {
     public var published: @Sendable (_ lsns: Range<LSN>, _ tag: UInt64, _ usedBytes: Int64) -> Void
     /// What to keep in CHECKPOINT: no lane needs anything below `released`; `owner` is the spool's own.
     public var checkpoint: @Sendable (_ usedBytes: Int64) -> (released: LSN, owner: [UInt8])
+    /// What the last call of `checkpoint` answered is synced.
+    public var checkpointed: @Sendable () -> Void
     /// A write or sync failed: every waiting append has been answered, nothing is accepted any more; exit.
     public var failed: @Sendable (JournalError) -> Void
 
     public init(
         published: @escaping @Sendable (Range<LSN>, UInt64, Int64) -> Void,
         checkpoint: @escaping @Sendable (Int64) -> (released: LSN, owner: [UInt8]),
+        checkpointed: @escaping @Sendable () -> Void = {},
         failed: @escaping @Sendable (JournalError) -> Void
     ) {
         self.published = published
         self.checkpoint = checkpoint
+        self.checkpointed = checkpointed
         self.failed = failed
     }
 }

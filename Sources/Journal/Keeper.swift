@@ -115,9 +115,11 @@ final class Keeper: @unchecked Sendable {
         checkpoint.verified = durable
         checkpoint.released = max(written.released, min(released, durable))
         checkpoint.owner = owner
-        guard checkpoint != written else { return }
-        try checkpointFile.write(checkpoint.encoded())
-        written = checkpoint
+        if checkpoint != written {
+            try checkpointFile.write(checkpoint.encoded())
+            written = checkpoint
+        }
+        shared.hooks.checkpointed()
     }
 
     /// Whole segments, oldest first, that the synced CHECKPOINT says nobody needs.

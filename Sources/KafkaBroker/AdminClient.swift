@@ -17,12 +17,12 @@ struct AdminClient: Sendable {
     /// What Kafka says of topics' configuration, by topic; a topic that is not there, or not ours to read, has its
     /// error.
     ///
-    /// - Parameter names: those of the settings to read; empty: all.
+    /// - Parameter broker: any knows; nil: the controller.
     func configurations(
-        of topics: [TopicName], names: [String] = TopicConfiguration.names, until deadline: MonotonicInstant
+        of topics: [TopicName], at broker: Int32?, until deadline: MonotonicInstant
     ) throws(KafkaError) -> [TopicName: Result<TopicConfiguration, KafkaError>] {
         var found: [TopicName: Result<TopicConfiguration, KafkaError>] = [:]
-        try entries(of: topics, names: names, until: deadline) { topic, result in
+        try entries(of: topics, names: TopicConfiguration.names, at: broker, until: deadline) { topic, result in
             found[topic] = result.map { entries in
                 TopicConfiguration(
                     Dictionary(entries.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first }))
@@ -37,8 +37,9 @@ struct AdminClient: Sendable {
         var isOfTopic: Bool
     }
 
+    /// - Parameter names: of the settings to read; empty: all.
     private func entries(
-        of topics: [TopicName], names: [String], until deadline: MonotonicInstant,
+        of topics: [TopicName], names: [String], at broker: Int32?, until deadline: MonotonicInstant,
         _ body: (TopicName, Result<[ConfigurationEntry], KafkaError>) -> Void
     ) throws(KafkaError) {
         var resources: [OpaquePointer?] = topics.map { rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, $0.text) }
@@ -46,7 +47,7 @@ struct AdminClient: Sendable {
         for resource in resources {
             for name in names { try check(rd_kafka_ConfigResource_set_config(resource, name, "")) }
         }
-        try call(RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, until: deadline) { options, queue in
+        try call(RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, at: broker, until: deadline) { options, queue in
             rd_kafka_DescribeConfigs(client.handle, &resources, resources.count, options, queue)
         } answer: { event throws(KafkaError) in
             var count = 0
@@ -82,14 +83,14 @@ struct AdminClient: Sendable {
 
     /// Changes settings of one topic and keeps the others that are its own.
     ///
-    /// librdkafka before 2.2 has no IncrementalAlterConfigs (KIP-339), and AlterConfigs replaces all that a topic has of
-    /// its own: so it is read, changed and written. A change that somebody else makes between the two is undone.
+    /// librdkafka before 2.2 has no IncrementalAlterConfigs (KIP-339), and AlterConfigs replaces all that a topic has
+    /// of its own: so it is read, changed and written. A change that somebody else makes between the two is undone.
     func configure(
         _ topic: TopicName, _ changes: [String: String], until deadline: MonotonicInstant
     ) throws(KafkaError) {
         var own: [String: String] = [:]
         var failure: KafkaError?
-        try entries(of: [topic], names: [], until: deadline) { _, result in
+        try entries(of: [topic], names: [], at: nil, until: deadline) { _, result in
             switch result {
             case .success(let entries): for entry in entries where entry.isOfTopic { own[entry.name] = entry.value }
             case .failure(let error): failure = error
@@ -209,7 +210,7 @@ struct AdminClient: Sendable {
 
     /// Makes one call and waits for its event.
     private func call(
-        _ operation: rd_kafka_admin_op_t, until deadline: MonotonicInstant,
+        _ operation: rd_kafka_admin_op_t, at broker: Int32? = nil, until deadline: MonotonicInstant,
         _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
         answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
     ) throws(KafkaError) {
@@ -220,6 +221,7 @@ struct AdminClient: Sendable {
         var reason = [CChar](repeating: 0, count: 512)
         try check(
             rd_kafka_AdminOptions_set_request_timeout(options, timeout.timeoutMs, &reason, reason.count))
+        if let broker { try check(rd_kafka_AdminOptions_set_broker(options, broker, &reason, reason.count)) }
         switch operation {
         case RD_KAFKA_ADMIN_OP_CREATETOPICS, RD_KAFKA_ADMIN_OP_DELETETOPICS, RD_KAFKA_ADMIN_OP_DELETERECORDS:
             // Most of it: the answer needs time, too.

@@ -2,8 +2,8 @@ import Broker
 import CRdkafka
 import Records
 
-// What Kafka's refusals of administrative calls mean, in the words that the API knows. What is not among them means what
-// it does anywhere (`ErrorTable`).
+// What Kafka's refusals of administrative calls mean, in the words that the API knows. What is not among them means
+// what it does anywhere (`ErrorTable`).
 
 extension BrokerError {
     init(topic: TopicName, _ error: KafkaError) {

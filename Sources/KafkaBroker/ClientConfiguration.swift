@@ -42,7 +42,8 @@ struct ClientConfiguration {
     var prefetchBytes: Int
     /// Of a producer: one batch for one partition.
     var batchBytes: Int
-    /// Of a consumer: how long a fetch without records waits at the broker.
+    /// How long a broker holds a fetch that finds nothing; nil: as `fetch.wait.max.ms` says, or 100 ms. It is also how
+    /// long a partition that is resumed or read from elsewhere may have to wait for the fetch that was sent without it.
     var fetchWait: Duration?
 
     init(settings: KafkaBrokerSettings, role: ClientRole, prefetchBytes: Int = 1 << 20) {
@@ -129,10 +130,18 @@ struct ClientConfiguration {
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
-            ("fetch.message.max.bytes", settings.properties["fetch.message.max.bytes"] ?? "1048576"),
-            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "500"),
+            // One answer is no more than that either, unless a single batch is; librdkafka holds `fetch.max.bytes` to be
+            // at least `message.max.bytes`.
+            ("message.max.bytes", String(fetchBytes)),
+            ("fetch.max.bytes", String(fetchBytes)),
+            ("fetch.message.max.bytes", String(fetchBytes)),
+            ("fetch.wait.max.ms", fetchWait.map(ms) ?? settings.properties["fetch.wait.max.ms"] ?? "100"),
+            // A partition whose fetch failed is tried again as soon as a connection would be.
+            ("fetch.error.backoff.ms", "100"),
         ]
     }
+
+    private var fetchBytes: Int { min(max(1_000, prefetchBytes), 256 << 20) }
 
     /// - Returns: a configuration that the caller owns: `rd_kafka_new` takes it over on success, else it is destroyed
     ///   with `rd_kafka_conf_destroy`.
@@ -140,22 +149,18 @@ struct ClientConfiguration {
     func make() throws(BrokerError) -> OpaquePointer {
         for name in settings.properties.keys.sorted() {
             if let reason = PropertyPolicy.refusal(of: name) {
-                throw Self.invalid("\(name) cannot be set: \(reason)")
+                throw .invalidProperty("\(name) cannot be set: \(reason)")
             }
         }
-        guard let conf = rd_kafka_conf_new() else { throw Self.invalid("no memory for a configuration") }
+        guard let conf = rd_kafka_conf_new() else { throw .invalidProperty("no memory for a configuration") }
         for (name, value) in properties {
             // Settings of the other kind of client (a consumer's of a producer) warn only; unknown ones are refused.
             var reason = [CChar](repeating: 0, count: 512)
             guard rd_kafka_conf_set(conf, name, value, &reason, reason.count) != RD_KAFKA_CONF_OK else { continue }
             rd_kafka_conf_destroy(conf)
-            throw Self.invalid("\(name): \(PropertyPolicy.isSecret(name) ? "not accepted" : text(reason))")
+            throw .invalidProperty("\(name): \(settings.isSecret(name) ? "not accepted" : text(reason))")
         }
         return conf
-    }
-
-    private static func invalid(_ detail: String) -> BrokerError {
-        BrokerError(.processFatal, code: "invalid_configuration", detail: "broker.kafka.properties: \(detail)")
     }
 
     private func ms(_ duration: Duration) -> String {

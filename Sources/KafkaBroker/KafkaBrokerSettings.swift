@@ -7,6 +7,8 @@ public struct KafkaBrokerSettings: Sendable {
     public var guarantee = Guarantee.exactlyOnce
     /// librdkafka properties passed through (TLS, SASL and the like), checked by `PropertyPolicy`.
     public var properties: [String: String] = [:]
+    /// Properties whose values were read from files: shown no more than those that `PropertyPolicy.isSecret` names.
+    public var secretProperties: Set<String> = []
 
     /// Put before a consumer's name to make its group id.
     public var groupPrefix = ""
@@ -54,6 +56,29 @@ public struct KafkaBrokerSettings: Sendable {
     public var prefetchBytesMax = 64 << 20
     /// Named consumers with a live membership at one time.
     public var consumersActiveMax = 200
+    /// How long a revoked partition's commits under way are waited for.
+    public var revocationDrain = Duration.seconds(5)
+    /// How long a fetch may take, once there is something to fetch.
+    public var readTimeout = Duration.seconds(10)
+    /// A named consumer that goes back by at most so many offsets reads them again beside its stream; farther back the
+    /// stream itself begins there.
+    public var rereadOffsetsMax: Int64 = 10_000
+    /// Threads, each with a client, for reads without a group and records that are handed out again.
+    public var readers = 4
+    /// Reads waiting for one of them; more are refused (`too_many_reads`).
+    public var readsWaitingMax = 1_000
+    /// Bytes that one of them has fetched and not looked at (`queued.max.messages.kbytes`).
+    public var readerBytes = 1 << 20
+    /// Reads that wait for records at one time; more are refused (`too_many_watches`).
+    public var watchesMax = 10_000
+    /// How often committed offsets of consumers without members are committed again, unchanged: a cluster forgets those
+    /// of empty groups (`offsets.retention.minutes`, 7 days).
+    public var offsetsRecommit = Duration.seconds(24 * 3600)
 
     public init() {}
+
+    /// Whether the value of a property is never shown.
+    public func isSecret(_ name: String) -> Bool {
+        PropertyPolicy.isSecret(name) || secretProperties.contains(name)
+    }
 }

@@ -25,9 +25,21 @@ struct KafkaMetadata {
                 RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
             ].contains(error)
         }
+
+        /// It exists, and its partitions are told. (A leader or replica that is away is an error of a partition.)
+        var isTold: Bool {
+            !partitions.isEmpty
+                && [
+                    RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+                    RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
+                ].contains(error)
+        }
     }
 
-    var brokers: Int
+    /// Ids of all of the cluster's brokers.
+    var brokers: [Int32]
+    /// The one that answered, or any where that is not known: it is there, so it can be asked more.
+    var broker: Int32?
     var topics: [Topic]
 }
 
@@ -48,7 +60,10 @@ extension KafkaClient {
         defer { rd_kafka_metadata_destroy(answer) }
         let metadata = answer.pointee
         let topics = UnsafeBufferPointer(start: metadata.topics, count: Int(metadata.topic_cnt))
-        return KafkaMetadata(brokers: Int(metadata.broker_cnt), topics: topics.compactMap(KafkaMetadata.Topic.init))
+        let brokers = UnsafeBufferPointer(start: metadata.brokers, count: Int(metadata.broker_cnt)).map(\.id)
+        let broker = brokers.first { $0 == metadata.orig_broker_id } ?? brokers.first
+        return KafkaMetadata(
+            brokers: brokers, broker: broker, topics: topics.compactMap(KafkaMetadata.Topic.init))
     }
 
     /// Of the last metadata; nil before it, and for clusters that have none (before Kafka 0.10.1). Does not ask.

@@ -15,7 +15,7 @@ extension KafkaTopics: TopicAdmin {
         queue.submit(completion: completion) { [self] deadline throws(BrokerError) in
             do throws(KafkaError) {
                 return try client.metadata(of: nil, within: left(deadline)).topics
-                    .filter { !$0.partitions.isEmpty }.map(\.name).sorted()
+                    .filter(\.isTold).map(\.name).sorted()
             } catch {
                 throw ErrorTable.brokerError(error)
             }
@@ -27,8 +27,8 @@ extension KafkaTopics: TopicAdmin {
     ) {
         queue.submit(completion: completion) { [self] deadline throws(BrokerError) in
             try stated(topic) { () throws(KafkaError) in
-                guard let found = try find(topic, until: deadline) else { return nil }
-                let configuration = try configuration(of: found, until: deadline)
+                guard let (found, broker) = try find(topic, until: deadline) else { return nil }
+                let configuration = try configuration(of: topic, at: broker, until: deadline)
                 let ends = watermarks(of: found, until: deadline)
                 return TopicDescription(
                     name: topic,
@@ -140,7 +140,7 @@ extension KafkaTopics: TopicAdmin {
                 throw .unknownTopic(topic)
             }
             return try stated(topic) { () throws(KafkaError) in
-                let partitions = found.partitions.map(\.partition)
+                let partitions = found.topic.partitions.map(\.partition)
                 // Negative times mean other things to Kafka.
                 let times = try admin.offsets(of: topic, partitions, at: max(0, timestampMs), until: deadline)
                 let ends = try admin.offsets(of: topic, partitions, at: AdminClient.endTime, until: deadline)
@@ -172,20 +172,29 @@ extension KafkaTopics: TopicAdmin {
     /// nil: there is no such topic.
     private func find(
         _ topic: TopicName, until deadline: MonotonicInstant
-    ) throws(KafkaError) -> KafkaMetadata.Topic? {
+    ) throws(KafkaError) -> (topic: KafkaMetadata.Topic, broker: Int32?)? {
         let answer = try client.metadata(of: topic, within: left(deadline))
         guard let found = answer.topics.first(where: { $0.name == topic }), !found.isAbsent else { return nil }
-        if found.partitions.isEmpty { throw KafkaError(found.error) }
-        return found
+        guard found.isTold else { throw KafkaError(found.error) }
+        return (found, answer.broker)
     }
 
-    /// nil: not ours to read.
+    /// nil: not ours to read, or the cluster has no such call.
     private func configuration(
-        of topic: KafkaMetadata.Topic, until deadline: MonotonicInstant
+        of topic: TopicName, at broker: Int32?, until deadline: MonotonicInstant
     ) throws(KafkaError) -> TopicConfiguration? {
-        switch try admin.configurations(of: [topic.name], until: deadline)[topic.name] {
+        let told: Result<TopicConfiguration, KafkaError>?
+        do throws(KafkaError) {
+            told = try admin.configurations(of: [topic], at: broker, until: deadline)[topic]
+        } catch {
+            told = .failure(error)
+        }
+        switch told {
         case .success(let configuration)?: return configuration
-        case .failure(let error)? where error.code != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED: throw error
+        case .failure(let error)?
+        where error.code != RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            && error.code != RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+            throw error
         case .failure?, nil: return nil
         }
     }
@@ -216,10 +225,11 @@ extension KafkaTopics: TopicAdmin {
         guard let found = try stated(topic, { () throws(KafkaError) in try find(topic, until: deadline) }) else {
             throw .unknownTopic(topic)
         }
-        if let unknown = offsets.keys.sorted().first(where: { !found.partitions.map(\.partition).contains($0) }) {
+        let partitions = Set(found.topic.partitions.map(\.partition))
+        if let unknown = offsets.keys.sorted().first(where: { !partitions.contains($0) }) {
             throw BrokerError(
                 .recordFatal, code: "unknown_partition",
-                detail: "\(topic)/\(unknown): the topic has partitions 0 to \(found.partitions.count - 1)")
+                detail: "\(topic)/\(unknown): the topic has partitions 0 to \(partitions.count - 1)")
         }
         let ends = try stated(topic) { () throws(KafkaError) in
             try admin.offsets(of: topic, Array(offsets.keys), at: AdminClient.endTime, until: deadline)
@@ -240,7 +250,9 @@ extension KafkaTopics: TopicAdmin {
         var backoff = Backoff(initial: .milliseconds(10), cap: .milliseconds(200))
         while true {
             do throws(KafkaError) {
-                if let found = try find(topic, until: deadline) { return keeper.describe([found]) }
+                if let (found, broker) = try find(topic, until: deadline) {
+                    return keeper.describe([found], at: broker)
+                }
             } catch {
                 log.debug("a topic is not told of yet", metadata: ["topic": "\(topic)", "error": "\(error)"])
             }

@@ -22,8 +22,8 @@ struct TopicConfiguration: Equatable {
             messageBytesMax: number("max.message.bytes").flatMap { Int(exactly: $0) }, timestampBounds: timestampBounds)
     }
 
-    /// KIP-937 (Kafka 3.6) split `message.timestamp.difference.max.ms` in two; until 4.0 it stands for whichever of them
-    /// is not set. A topic with `LogAppendTime` takes any timestamp, and overwrites it.
+    /// KIP-937 (Kafka 3.6) split `message.timestamp.difference.max.ms` in two; until 4.0 it stands for whichever of
+    /// them is not set. A topic with `LogAppendTime` takes any timestamp, and overwrites it.
     private var timestampBounds: TimestampBounds? {
         guard values["message.timestamp.type"] != "LogAppendTime" else { return nil }
         let either = number("message.timestamp.difference.max.ms")

@@ -26,8 +26,8 @@ struct StoredTopics: Equatable {
 /// | 2 + … | cluster id; empty: none |
 /// | 4 | number of topics |
 ///
-/// and for each topic: 2-byte length and name; 4-byte number of partitions; flags (1: limits are known, 2: used); 8-byte
-/// `max.message.bytes`, and bounds of timestamps before and after the broker's clock in ms, −1 for none.
+/// and for each topic: 2-byte length and name; 4-byte number of partitions; flags (1: limits are known, 2: used);
+/// 8-byte `max.message.bytes`, and bounds of timestamps before and after the broker's clock in ms, −1 for none.
 struct TopicFile {
     static let name = "kafka-topics"
     private static let magic = Array("PRTOPICS".utf8)

@@ -5,9 +5,9 @@ import Logging
 import Primitives
 import Records
 
-/// Keeps the catalog of topics true, on a thread of its own: asks Kafka about one topic when somebody needs to know, and
-/// about all of them every `metadataRefresh`; looks whether the cluster answers; writes the catalog to disk; warns about
-/// topics that can lose data. One question after the other; what somebody waits for comes first.
+/// Keeps the catalog of topics true, on a thread of its own: asks Kafka about one topic when somebody needs to know,
+/// and about all of them every `metadataRefresh`; looks whether the cluster answers; writes the catalog to disk; warns
+/// about topics that can lose data. One question after the other; what somebody waits for comes first.
 ///
 /// Life: `start`, then `stop` once. Any thread may call.
 final class TopicKeeper: Sendable {
@@ -208,7 +208,7 @@ final class TopicKeeper: Sendable {
         }
         let wasReachable = healthState.withLock { health in
             defer {
-                (health.isReachable, health.brokers, health.clusterID) = (true, metadata.brokers, cluster)
+                (health.isReachable, health.brokers, health.clusterID) = (true, metadata.brokers.count, cluster)
                 health.answeredAtMs = clock.wallMilliseconds()
             }
             return health.isReachable
@@ -216,7 +216,7 @@ final class TopicKeeper: Sendable {
         work.withLock { $0.awayUntil = nil }
         if wasReachable != true {
             log.notice(
-                "Kafka answers", metadata: ["cluster": "\(cluster ?? "")", "brokers": "\(metadata.brokers)"])
+                "Kafka answers", metadata: ["cluster": "\(cluster ?? "")", "brokers": "\(metadata.brokers.count)"])
         }
         reachableGauge.record(1)
         return metadata

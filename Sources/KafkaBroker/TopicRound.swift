@@ -9,6 +9,7 @@ struct TopicRound {
     /// Topics that vanished and are asked for by name; the others are left to the next round.
     private static let vanishedMax = 100
 
+    private let broker: Int32?
     private var left: [KafkaMetadata.Topic]
     private var vanished: [TopicName]
 
@@ -16,7 +17,8 @@ struct TopicRound {
     init?(_ keeper: TopicKeeper) {
         guard let metadata = keeper.metadata(of: nil) else { return nil }
         let now = keeper.clock.now()
-        left = metadata.topics.filter { !$0.partitions.isEmpty }
+        broker = metadata.broker
+        left = metadata.topics.filter(\.isTold)
         let names = Set(left.map(\.name))
         let left = left
         let (gone, overflowed) = keeper.catalog.withLock { catalog in
@@ -42,7 +44,7 @@ struct TopicRound {
         }
         let piece = Array(left.suffix(AdminClient.describedMax))
         left.removeLast(piece.count)
-        keeper.describe(piece)
+        keeper.describe(piece, at: broker)
         return !left.isEmpty
     }
 }
@@ -60,13 +62,13 @@ extension TopicKeeper {
         guard let found = answer.topics.first(where: { $0.name == topic }) else { return true }
         if found.isAbsent {
             catalog.withLock { [now = clock.now()] in $0.absent(topic, at: now) }
-        } else if found.partitions.isEmpty {
+        } else if !found.isTold {
             // Not ours to see, or not ready: what is known stays.
             log.warning(
                 "a topic cannot be looked at",
                 metadata: ["topic": "\(topic)", "error": "\(KafkaError(found.error))"])
         } else {
-            describe([found])
+            describe([found], at: answer.broker)
         }
         return true
     }
@@ -89,11 +91,13 @@ extension TopicKeeper {
 
     /// Reads the configuration of topics that exist, and tells the catalog.
     ///
+    /// - Parameter broker: any that answers knows.
     /// - Precondition: at most `AdminClient.describedMax` topics.
-    func describe(_ topics: [KafkaMetadata.Topic]) {
+    func describe(_ topics: [KafkaMetadata.Topic], at broker: Int32?) {
         var found: [TopicName: Result<TopicConfiguration, KafkaError>] = [:]
         do throws(KafkaError) {
-            found = try admin.configurations(of: topics.map(\.name), until: clock.now() + settings.socketTimeout)
+            found = try admin.configurations(
+                of: topics.map(\.name), at: broker, until: clock.now() + settings.socketTimeout)
         } catch {
             log.debug("configurations of topics cannot be read", metadata: ["error": "\(error)"])
         }

@@ -26,28 +26,32 @@ public struct SpoolReadError: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// Finds one lane's records in the journal, in order, each once. Owned by the lane's thread.
+/// Finds one lane's records, in order, each once: in its parked files as far as it is parked, else in the journal.
+/// Owned by the lane's thread.
 public final class LaneReader {
     private typealias Found = (lsn: LSN, encoded: Int, spooled: SpoolRecord)
 
-    private let lane: UInt8
-    private let reader: JournalReader
+    private let lane: Int
+    private let journal: Journal
+    private let state: Lock<SpoolState>
     private let backlog: LaneBacklog
+    private let fileSystem: any FileSystem
+    private var reader: JournalReader
     /// Found and not yet handed out, from the frame that was read last.
     private var found: ArraySlice<Found> = []
+    /// Everything of the lane below was found.
     private var position: LSN
-    /// The lane's `scanned`, which jumps ahead while the lane is idle, and the end of what is synced.
-    private let bounds: () -> (scanned: LSN, durable: LSN)
     /// The journal's reader is past the frame that this is about.
     private var broken: JournalError?
 
-    init(lane: UInt8, reader: JournalReader, backlog: LaneBacklog, bounds: @escaping () -> (scanned: LSN, durable: LSN))
-    {
+    init(lane: Int, journal: Journal, state: Lock<SpoolState>, backlog: LaneBacklog, fileSystem: any FileSystem) {
         self.lane = lane
-        self.reader = reader
+        self.journal = journal
+        self.state = state
         self.backlog = backlog
-        self.bounds = bounds
-        position = reader.position
+        self.fileSystem = fileSystem
+        position = state.withLock { $0.cursors.lanes[lane].undelivered }
+        reader = journal.reader(from: position)
     }
 
     /// The next records, at least one if there is any, within the bounds else. May block on the disk.
@@ -56,8 +60,7 @@ public final class LaneReader {
     ///
     /// - Throws: with the LSNs that cannot be read. Nothing is skipped: see `SpoolReadError.isTransient`.
     public func next(recordsMax: Int, bytesMax: Int) throws(SpoolReadError) -> LaneBatch {
-        let (scanned, durable) = bounds()
-        if found.isEmpty, broken == nil { move(to: scanned) }
+        if found.isEmpty, broken == nil { skipOthers() }
         var batch = LaneBatch(records: [], scanned: position, bytes: 0)
         while true {
             while let first = found.first {
@@ -75,18 +78,15 @@ public final class LaneReader {
             }
             batch.scanned = position
             if batch.records.count >= recordsMax || batch.bytes >= bytesMax {
-                batch.isCut = position < durable
+                batch.isCut = position < state.withLock { $0.durable }
                 return batch
             }
             do throws(JournalError) {
                 if let broken { throw broken }
-                guard let frame = try reader.next() else {
-                    // Also past places that hold nothing, such as the end of an earlier epoch.
-                    move(to: durable)
+                guard try readOn() else {
                     batch.scanned = position
                     return batch
                 }
-                try take(frame)
             } catch {
                 if batch.records.isEmpty {
                     // Begins again at the same place with a fresh look at the file.
@@ -98,6 +98,12 @@ public final class LaneReader {
         }
     }
 
+    /// While the lane was idle its `scanned` went on.
+    private func skipOthers() {
+        let cursor = state.withLock { $0.cursors.lanes[lane] }
+        if position >= cursor.parkedTo { move(to: cursor.scanned) }
+    }
+
     private func move(to lsn: LSN) {
         guard lsn > position else { return }
         reader.skip(to: lsn)
@@ -105,18 +111,81 @@ public final class LaneReader {
         backlog.read(EmptyCollection(), end: lsn)
     }
 
+    /// Takes the next frame, which may hold nothing of the lane. - Returns: false when there is none.
+    private func readOn() throws(JournalError) -> Bool {
+        let durable = state.withLock { $0.durable }
+        if try readParked() { return true }
+        let frame: JournalFrame?
+        do throws(JournalError) {
+            frame = try reader.next()
+        } catch {
+            guard isParked else { throw error }
+            return true
+        }
+        // What was read may lie past segments that went because the lane was parked meanwhile.
+        if isParked { return true }
+        guard let frame else {
+            // Also past places that hold nothing, such as the end of an earlier epoch.
+            move(to: durable)
+            return false
+        }
+        try take(frame)
+        return true
+    }
+
+    /// What comes next stands in the lane's parked files, and no longer in the journal. It was there for as long as
+    /// this is not so: segments go only afterwards.
+    private var isParked: Bool {
+        guard position < state.withLock({ $0.cursors.lanes[lane].parkedTo }) else { return false }
+        reader = journal.reader(from: position)
+        return true
+    }
+
+    /// - Returns: false when nothing more of the lane is parked.
+    private func readParked() throws(JournalError) -> Bool {
+        let position = position
+        let (parkedTo, place, damage) = state.withLock { state in
+            let (parkedTo, files) = (state.cursors.lanes[lane].parkedTo, state.parked.lanes[lane])
+            return (parkedTo, position < parkedTo ? files?.place(of: position) : nil, files?.damage)
+        }
+        guard position < parkedTo else { return false }
+        if let place {
+            let end = LSN(rawValue: place.frame.header.last.rawValue + 1)
+            let entries = try place.piece.entries(of: place.frame, on: fileSystem)
+            try take(entries.filter { $0.lsn >= position }, frameBytes: place.frame.header.bodyBytes, end: end)
+            // The journal's reader must not lag behind: with its next frame the position would go back.
+            reader.skip(to: end)
+        } else if let damage {
+            throw damage
+        } else {
+            move(to: parkedTo)
+        }
+        return true
+    }
+
     private func take(_ frame: JournalFrame) throws(JournalError) {
-        var own: [(lsn: LSN, bytes: ByteSlice)] = []
-        var taken: [Found] = []
-        var at = frame.first
+        var own: [ParkedEntry] = []
         do throws(MalformedBytes) {
-            let from = position
+            let (lane, from) = (lane, position)
             try frame.forEachRecord { lsn, bytes in
-                if lsn >= from, SpoolRecordCodec.lane(of: bytes) == lane { own.append((lsn, bytes)) }
+                if lsn >= from, SpoolRecordCodec.lane(of: bytes).map(Int.init) == lane { own.append((lsn, bytes)) }
             }
+        } catch {
+            try fail(frame.first, error)
+        }
+        try take(own, frameBytes: frame.bytes, end: frame.end)
+    }
+
+    /// - Parameters:
+    ///   - own: the lane's records in a frame, from the position on.
+    ///   - frameBytes: what the frame takes in memory.
+    private func take(_ own: [ParkedEntry], frameBytes: Int, end: LSN) throws(JournalError) {
+        var taken: [Found] = []
+        var at = position
+        do throws(MalformedBytes) {
             // A slice keeps the whole frame: where most of it is other lanes', a batch of many frames would hold many
             // times its own bytes.
-            let copies = own.reduce(0) { $0 + $1.bytes.count } < frame.bytes / 2
+            let copies = own.reduce(0) { $0 + $1.bytes.count } < frameBytes / 2
             taken.reserveCapacity(own.count)
             for (lsn, bytes) in own {
                 at = lsn
@@ -124,13 +193,17 @@ public final class LaneReader {
                 taken.append((lsn, bytes.count, try SpoolRecordCodec.decode(kept)))
             }
         } catch {
-            let corruption = JournalError.corruption(
-                [at..<LSN(rawValue: at.rawValue + 1)], detail: "checksum good, record not: \(error.what)")
-            broken = corruption
-            throw corruption
+            try fail(at, error)
         }
         found = taken[...]
-        position = frame.end
+        position = end
         backlog.read(taken.lazy.map { ($0.lsn, $0.spooled.topic) }, end: position)
+    }
+
+    private func fail(_ at: LSN, _ error: MalformedBytes) throws(JournalError) -> Never {
+        let corruption = JournalError.corruption(
+            [at..<LSN(rawValue: at.rawValue + 1)], detail: "checksum good, record not: \(error.what)")
+        broken = corruption
+        throw corruption
     }
 }

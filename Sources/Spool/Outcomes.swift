@@ -5,6 +5,9 @@ public enum Outcome: Hashable, Sendable {
     /// In the spool, not yet at the broker.
     case accepted
     case delivered(Delivery)
+    /// Delivered or dead, and where it is is not known: an earlier process left the record, and the broker keeps no
+    /// outcomes or no longer has this one.
+    case settled
     /// Settled, and no longer remembered how.
     case expired
     /// This spool never gave out the receipt.

@@ -8,6 +8,9 @@ public import Records
 public enum SpoolRefusal: Error, Equatable, Sendable {
     /// The spool holds as many bytes as `spool.bytes_max` allows.
     case quota(bytesMax: Int64)
+    /// The lane of this topic stands still, and its records were parked so that others go on: nothing more of the
+    /// lane's topics is taken until those are delivered.
+    case topicBacklog(topic: TopicName, lane: Int)
     /// An operator has to decide something first, which the code names (for example `spool_history_unknown`).
     case closed(code: String)
     /// No disk space; intake opens again by itself.
@@ -25,7 +28,7 @@ public enum SpoolRefusal: Error, Equatable, Sendable {
     public var outcomeUnknown: Bool {
         switch self {
         case .stalled(let wasWritten), .failed(let wasWritten): wasWritten
-        case .quota, .closed, .noSpace, .queueFull, .tooLarge, .stopping: false
+        case .quota, .topicBacklog, .closed, .noSpace, .queueFull, .tooLarge, .stopping: false
         }
     }
 
@@ -55,30 +58,29 @@ public struct Acceptance: Hashable, Sendable {
 /// Life: `open` recovers and begins intake; `close` ends it. Any thread may call any method; only those that say so
 /// block.
 public final class Spool: Sendable {
-    private struct State {
-        var cursors: LaneCursors
-        var usedBytes: Int64 = 0
-        var closedCode: String?
-        var durable: LSN
-    }
-
     public let id: SpoolID
     /// Leads every receipt.
     public let shortID: String
     public let epoch: UInt32
     public let settings: SpoolSettings
     public let recovery: RecoveryReport
-    private let journal: Journal
-    private let state: Lock<State>
+    /// The records that an earlier process left, by segment.
+    let recovered: [Range<LSN>]
+    let journal: Journal
+    let state: Lock<SpoolState>
     /// Apart from `state`, which every request and every commit needs.
-    private let outcomes: Lock<OutcomeState>
+    let outcomes: Lock<OutcomeState>
     /// Wakes the lanes' threads.
     private let wakeups: [LaneWakeup]
-    private let backlogs: [LaneBacklog]
+    let backlogs: [LaneBacklog]
+    let parkedFiles: ParkedFiles
+    private let parker: Parker
+    private let parkerThread: WorkerThread
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
+    private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
     private let waitRefusals = Counter(label: "postrider_spool_outcome_waits_refused_total")
 
-    private struct OutcomeState {
+    struct OutcomeState {
         var recent: RecentOutcomes
         var waits: OutcomeWaits
     }
@@ -94,18 +96,25 @@ public final class Spool: Sendable {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
             clock: clock, log: log)
-        return try Spool(opened, directory: directory, settings: settings, timers: timers, failed: failed)
+        let files = ParkedFiles(parent: directory, spool: opened.spool, fileSystem: fileSystem, log: log)
+        return try Spool(opened, files: files, settings: settings, clock: clock, timers: timers, failed: failed)
     }
 
     private init(
-        _ opened: Journal.Opened, directory: String, settings: SpoolSettings, timers: any Timers,
-        failed: @escaping @Sendable (JournalError) -> Void
+        _ opened: Journal.Opened, files: ParkedFiles, settings: SpoolSettings, clock: any TimeSource,
+        timers: any Timers, failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) {
         var cursors: LaneCursors
         do throws(MalformedBytes) {
             cursors = try LaneCursors(decoding: opened.owner, lanes: opened.lanes)
         } catch {
-            throw .unreadable(path: directory + "/CHECKPOINT", reason: error.what)
+            throw .unreadable(path: files.parent + "/CHECKPOINT", reason: error.what)
+        }
+        let parked: ParkedLanes
+        do throws(FileSystemError) {
+            parked = try files.recover(cursors)
+        } catch {
+            throw .io(error)
         }
         // What was recovered may be anybody's: every lane looks through it once.
         for lane in cursors.lanes.indices { cursors.lanes[lane].wanted = opened.end }
@@ -114,7 +123,8 @@ public final class Spool: Sendable {
         epoch = opened.epoch
         self.settings = settings
         recovery = opened.report
-        let state = Lock(State(cursors: cursors, durable: opened.end))
+        recovered = opened.recovered
+        let state = Lock(SpoolState(cursors: cursors, parked: parked, durable: opened.end))
         outcomes = Lock(
             OutcomeState(
                 recent: RecentOutcomes(capacity: settings.outcomesKept),
@@ -123,7 +133,7 @@ public final class Spool: Sendable {
         self.state = state
         self.wakeups = wakeups
         let backlogs = cursors.lanes.indices.map { lane in
-            LaneBacklog(lane: lane, scanned: cursors.lanes[lane].scanned, recovered: opened.end)
+            LaneBacklog(lane: lane, scanned: cursors.lanes[lane].undelivered, recovered: opened.end)
         }
         self.backlogs = backlogs
         let hooks = JournalHooks(
@@ -143,20 +153,28 @@ public final class Spool: Sendable {
             checkpoint: { usedBytes in
                 state.withLock { state in
                     state.usedBytes = usedBytes
+                    state.parked.checkpointMade()
                     let released = state.cursors.released(durable: state.durable)
                     return (released, state.cursors.encoded(durable: state.durable))
                 }
             },
+            checkpointed: { state.withLock { $0.parked.checkpointSynced() } },
             failed: failed)
         journal = try opened.start(timers: timers, hooks: hooks)
         // Until the next commit or checkpoint tells: a start over the quota accepts nothing.
         let used = journal.usedBytes
         state.withLock { $0.usedBytes = max($0.usedBytes, used) }
         for backlog in backlogs { backlog.report() }
+        parkedFiles = files
+        let parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
+        self.parker = parker
+        parkerThread = WorkerThread(name: "spool-parker") { parker.run() }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
     public func close() {
+        parker.stop()
+        parkerThread.join()
         journal.close()
         for wakeup in wakeups { wakeup.end() }
     }
@@ -171,34 +189,29 @@ public final class Spool: Sendable {
     public func submit(
         _ records: [SpoolRecord], completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
     ) {
-        let (overQuota, closed) = state.withLock { ($0.usedBytes >= settings.bytesMax, $0.closedCode) }
-        if let closed { return completion(.failure(.closed(code: closed))) }
-        if overQuota {
-            quotaRefusals.increment()
-            return completion(.failure(.quota(bytesMax: settings.bytesMax)))
-        }
-        var body = JournalRecords(
-            capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
-        var tag: UInt64 = 0
-        var counts = TopicCounts()
+        var lanes: UInt64 = 0
         // Nearly every request is for one topic.
         var last: (topic: TopicName, lane: UInt8)?
+        for record in records where record.topic != last?.topic {
+            let lane = Records.lane(of: record.topic, lanes: settings.lanes)
+            last = (record.topic, lane)
+            lanes |= 1 << UInt64(lane)
+        }
+        if let refusal = refusal(of: records, lanes: lanes) { return completion(.failure(refusal)) }
+        var body = JournalRecords(
+            capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
+        var counts = TopicCounts()
         for record in records {
-            let lane: UInt8
-            if let last, last.topic == record.topic {
-                lane = last.lane
-            } else {
-                lane = Records.lane(of: record.topic, lanes: settings.lanes)
-                last = (record.topic, lane)
+            if record.topic != last?.topic {
+                last = (record.topic, Records.lane(of: record.topic, lanes: settings.lanes))
             }
-            tag |= 1 << UInt64(lane)
             counts.add(record.topic)
-            body.append { SpoolRecordCodec.encode(record, lane: lane, to: &$0) }
+            body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, to: &$0) }
         }
         let count = records.count
         // Before the journal has them: a lane may deliver them before the completion runs.
         counts.forEach { backlog(of: $0).add($0, $1) }
-        journal.append(body, tag: tag) { [counts, self] result in
+        journal.append(body, tag: lanes) { [counts, self] result in
             switch result {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
@@ -213,6 +226,21 @@ public final class Spool: Sendable {
                 }
                 completion(.failure(SpoolRefusal(failure)))
             }
+        }
+    }
+
+    /// - Parameter lanes: of the records, a bit for each.
+    private func refusal(of records: [SpoolRecord], lanes: UInt64) -> SpoolRefusal? {
+        switch state.withLock({ $0.refusal(lanes: lanes, bytesMax: settings.bytesMax) }) {
+        case nil: return nil
+        case .closed(let code): return .closed(code: code)
+        case .quota:
+            quotaRefusals.increment()
+            return .quota(bytesMax: settings.bytesMax)
+        case .backlog(let lane):
+            backlogRefusals.increment()
+            let first = records.first { self.lane(of: $0.topic) == lane } ?? records[0]
+            return .topicBacklog(topic: first.topic, lane: lane)
         }
     }
 
@@ -238,6 +266,25 @@ public final class Spool: Sendable {
     /// Whether this spool ever ran under the epoch.
     public func isKnown(epoch: UInt32) -> Bool { journal.isKnown(epoch: epoch) }
 
+    /// Where a lane goes on whose checkpoint at the broker is of an unknown epoch, as an operator decided (`Adoption`).
+    /// Blocks on the disk; for the lane's thread.
+    ///
+    /// - Returns: its last LSN that counts as delivered; nil when nobody decided anything about this checkpoint.
+    public func adopted(
+        lane: Int, checkpoint lsn: LSN, epoch: UInt32, nonce: UInt64
+    ) throws(FileSystemError) -> LSN? {
+        let checkpoint = Adoption.Checkpoint(lsn: lsn, epoch: epoch, nonce: nonce)
+        guard let adoption = try journal.adopt(lane: lane, checkpoint) else { return nil }
+        let delivered = delivered(lane: lane)
+        switch adoption.decision {
+        case .resend: return delivered
+        case .assumeDelivered: return max(delivered, LSN(rawValue: max(1, adoption.end.rawValue) - 1))
+        }
+    }
+
+    /// The broker's checkpoint of the lane is of a known epoch: nothing is to be decided. Blocks on the disk.
+    public func closeAdoption(lane: Int) throws(FileSystemError) { try journal.closeAdoption(lane: lane) }
+
     /// Everything below it is synced.
     public var durable: LSN { state.withLock { $0.durable } }
 
@@ -248,10 +295,8 @@ public final class Spool: Sendable {
 
     /// Reads a lane's undelivered records; for the lane's thread.
     public func laneReader(_ lane: Int) -> LaneReader {
-        let state = state
-        let bounds = { state.withLock { ($0.cursors.lanes[lane].scanned, $0.durable) } }
-        return LaneReader(
-            lane: UInt8(lane), reader: journal.reader(from: bounds().0), backlog: backlogs[lane], bounds: bounds)
+        LaneReader(
+            lane: lane, journal: journal, state: state, backlog: backlogs[lane], fileSystem: parkedFiles.fileSystem)
     }
 
     /// Sleeps until there may be something for the lane, the deadline passes, or `wake(lane:)`.
@@ -283,10 +328,7 @@ public final class Spool: Sendable {
             outcomes.recent.add(deliveries)
             return dead.flatMap { outcomes.waits.died($0, lane: lane) } + outcomes.waits.passed(delivered, lane: lane)
         }
-        state.withLock { state in
-            state.cursors.lanes[lane].delivered = max(state.cursors.lanes[lane].delivered, delivered)
-            state.cursors.lanes[lane].scanned = max(state.cursors.lanes[lane].scanned, scanned)
-        }
+        state.withLock { $0.advance(lane: lane, delivered: delivered, undelivered: scanned) }
         if !settled.isEmpty {
             backlogs[lane].remove(settled)
             backlogs[lane].report()
@@ -299,6 +341,17 @@ public final class Spool: Sendable {
         let sorted = deliveries.sorted { $0.lsn < $1.lsn }
         outcomes.withLock { $0.recent.add(sorted) }
     }
+
+    /// What of a lane is parked; nil while it is not.
+    public func parked(lane: Int) -> ParkedRecords? {
+        state.withLock { state in
+            guard state.parked.isRefused(lane), let files = state.parked.lanes[lane] else { return nil }
+            return ParkedRecords(records: files.records, bytes: files.bytes)
+        }
+    }
+
+    /// Bytes of parked files, over all lanes.
+    public var parkedBytes: Int64 { state.withLock { $0.parked.bytes } }
 
     /// Accepted records of the lane that are neither delivered nor dead: `postrider_lane_lag_records`. Those on their
     /// way into the journal count; of recovered ones, those that the lane has found, and at least 1 until it has read
@@ -343,52 +396,4 @@ public final class Spool: Sendable {
     ///
     /// - Parameter lsns: sorted.
     public func deliveries(of lsns: [LSN]) -> [Delivery?] { outcomes.withLock { $0.recent.deliveries(of: lsns) } }
-
-    // MARK: - Receipts
-
-    /// What became of a record. May block on the disk.
-    ///
-    /// Which places an epoch never used is known only while its segments exist: where everything was settled, a receipt
-    /// that was made up is `expired`.
-    public func outcome(of lsn: LSN) throws(JournalError) -> Outcome {
-        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
-        guard lsn < journal.written, journal.isKnown(epoch: lsn.epoch) else { return .unknown }
-        if let settled = settledOutcome(of: lsn) { return settled }
-        let durable = journal.durable
-        // Neither wholly delivered nor wholly waiting: the record itself tells its lane.
-        let lane: UInt8?
-        do throws(JournalError) {
-            lane = try self.lane(of: lsn)
-        } catch {
-            // Its segment may have gone between the two looks.
-            if let settled = settledOutcome(of: lsn) { return settled }
-            throw error
-        }
-        // Again: it may have been delivered, and its segment deleted, while the journal was read.
-        if let settled = settledOutcome(of: lsn) { return settled }
-        guard let lane, Int(lane) < backlogs.count else { return lsn >= durable ? .accepted : .unknown }
-        let delivered = delivered(lane: Int(lane))
-        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
-        return lsn > delivered ? .accepted : .expired
-    }
-
-    /// nil where the cursors alone do not tell.
-    private func settledOutcome(of lsn: LSN) -> Outcome? {
-        // The cursors first: `advance` remembers an outcome before they pass it.
-        let released = state.withLock { $0.cursors.released(durable: $0.durable) }
-        if let known = outcomes.withLock({ $0.recent[lsn] }) { return .delivered(known) }
-        return lsn < released ? .expired : nil
-    }
-
-    /// The lane of a record that was accepted; nil where no synced record stands. May block on the disk.
-    public func lane(of lsn: LSN) throws(JournalError) -> UInt8? {
-        guard let frame = try journal.reader(from: lsn).next(), frame.first <= lsn, lsn < frame.end else { return nil }
-        var lane: UInt8?
-        do throws(MalformedBytes) {
-            try frame.forEachRecord { at, bytes in if at == lsn { lane = SpoolRecordCodec.lane(of: bytes) } }
-        } catch {
-            throw .corruption([lsn..<LSN(rawValue: lsn.rawValue + 1)], detail: error.what)
-        }
-        return lane
-    }
 }

@@ -36,10 +36,11 @@ final class FakeGateway {
     /// - Parameters:
     ///   - holding: hand-overs hang from the start, until `release`.
     ///   - after: an earlier gateway, stopped, whose files and broker these are.
+    ///   - topics: in place of the embedded broker's.
     init(
         holding: Bool = false, after: FakeGateway? = nil, forwarder settings: ForwarderSettings = ForwarderSettings(),
         spool spoolSettings: SpoolSettings = FakeGateway.spoolSettings,
-        http: (inout HTTPServerSettings) -> Void = { _ in }
+        topics: (any TopicAdmin)? = nil, http: (inout HTTPServerSettings) -> Void = { _ in }
     ) throws {
         directory = try after?.directory ?? TemporaryDirectory()
         log = after?.log ?? FakeLog()
@@ -70,9 +71,13 @@ final class FakeGateway {
             timers: timers, epoch: spool.epoch,
             settings: ConsumersSettings())
         let api = API(
-            settings: APISettings(), spool: spool, consumers: consumers, topics: broker, records: broker,
+            settings: APISettings(), spool: spool, consumers: consumers, topics: topics ?? broker, records: broker,
             deadLetters: deadLetters,
-            metrics: MetricsRegistry(), view: GatewayView(version: "test", lanes: { [] }, isStopping: { false }),
+            metrics: MetricsRegistry(),
+            view: GatewayView(
+                version: "test", lanes: { [] },
+                broker: { GatewayView.Broker(kind: "fake", guarantee: "exactly-once", reachable: nil) },
+                isStopping: { false }),
             clock: SystemClock(), lookups: lookups)
         var httpSettings = HTTPServerSettings()
         httpSettings.port = 0

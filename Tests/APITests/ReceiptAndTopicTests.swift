@@ -29,7 +29,11 @@ import Testing
         let saysWhy = try eventually {
             let answer = try client.request("GET", "/readyz?require=forwarding")
             let lanes = try answer.json()["forwarding"]?["lanes"]?.list ?? []
-            return answer.status == 503 && lanes.contains { $0["error"]?.string == "broker_full" }
+            return answer.status == 503
+                && lanes.contains {
+                    $0["error"]?.string == "broker_full" && $0["failing_since"]?.string != nil
+                        && $0["tries"]?.int64 ?? 0 > 1
+                }
         }
         #expect(saysWhy)
         let ready = try client.request("GET", "/readyz?require=forwarding").json()

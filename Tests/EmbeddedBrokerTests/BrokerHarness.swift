@@ -96,7 +96,11 @@ final class BrokerHarness {
     }
 
     func committed(_ consumer: ConsumerName) throws -> [TopicPartition: CommittedOffset] {
-        try answer { self.broker.committed(consumer: consumer, completion: $0) }
+        let topics = try answer { self.broker.topics(completion: $0) }
+        let partitions = try topics.flatMap { topic in
+            try describe(topic)?.partitions.map { TopicPartition(topic: topic, partition: $0.partition) } ?? []
+        }
+        return try answer { self.broker.committed(consumer: consumer, of: partitions, completion: $0) }
     }
 
     /// Every value of a topic, by partition.

@@ -25,17 +25,24 @@ final class GatewayProcess: Sendable {
 
     /// - Parameters:
     ///   - directory: of an earlier process, to start again on it.
-    ///   - name: of the log, when several processes share the directory.
+    ///   - executable: beside the test bundle.
     init(
         in directory: TemporaryDirectory? = nil, listen: String = "127.0.0.1:0", _ assignments: [String] = [],
-        arguments: [String] = []
+        arguments: [String] = [], executable: String = "postrider"
     ) throws {
         let directory = try directory ?? TemporaryDirectory()
         self.directory = directory
         logPath = "\(directory.path)/log-\(UInt32.random(in: 0 ... .max))"
         var all = ["serve", "--listen", listen, "--data-dir", directory.path + "/data"] + arguments
         for assignment in Self.small + assignments { all += ["--set", assignment] }
-        process = try Self.spawn(try Self.binary(), all, errorsTo: logPath)
+        process = try Self.spawn(try Self.path(of: executable), all, errorsTo: logPath)
+    }
+
+    /// Another command than `serve`, which ends by itself.
+    init(in directory: TemporaryDirectory, command: [String]) throws {
+        self.directory = directory
+        logPath = "\(directory.path)/log-\(UInt32.random(in: 0 ... .max))"
+        process = try Self.spawn(try Self.path(of: "postrider"), command, errorsTo: logPath)
     }
 
     deinit {
@@ -46,12 +53,12 @@ final class GatewayProcess: Sendable {
     }
 
     /// Beside the test bundle.
-    private static func binary() throws -> String {
+    private static func path(of executable: String) throws -> String {
         var path = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &path, path.count - 1)
         guard count > 0 else { throw HTTPClient.Failure("/proc/self/exe: errno \(errno)") }
         let bundle = path.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        return bundle[...(bundle.lastIndex(of: "/") ?? bundle.startIndex)] + "postrider"
+        return bundle[...(bundle.lastIndex(of: "/") ?? bundle.startIndex)] + executable
     }
 
     private static func spawn(_ path: String, _ arguments: [String], errorsTo log: String) throws -> pid_t {

@@ -138,8 +138,10 @@ final class Harness {
     }
 
     /// Ends the process and starts the next, whose sinks follow `plan`.
+    ///
+    /// - Parameter between: what an operator does meanwhile.
     func restart(
-        _ end: End, seed: UInt64 = 1, start: Bool = true,
+        _ end: End, seed: UInt64 = 1, start: Bool = true, between: (FakeFileSystem) throws -> Void = { _ in },
         plan: @escaping @Sendable (FakeSinks.Call) -> FakeSinks.Fault? = { _ in nil }
     ) throws {
         switch end {
@@ -158,6 +160,7 @@ final class Harness {
             }
             timers.stop()
             timers = TimerThread()
+            try between(disk)
             spool = try Self.open(disk, timers)
             // As the gateway does.
             spool.remember(try Self.sinks(log, broker, refusal).recentDeliveries(spool: spool.id, limit: 100_000))

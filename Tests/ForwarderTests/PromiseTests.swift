@@ -26,7 +26,7 @@ import Testing
         }
         // A run that meets nothing proves nothing.
         #expect(totals.delivered > 5000 && totals.dead > 200 && totals.unknown > 20)
-        #expect(totals.redelivered > 50 && totals.givenBack > 1)
+        #expect(totals.redelivered > 50 && totals.givenBack > 1 && totals.placed > 500)
         for end in Harness.End.allCases { #expect((totals.ends[end] ?? 0) > 20, "\(end)") }
         for fault in Faults.Kind.allCases { #expect((totals.faults[fault] ?? 0) > 20, "\(fault)") }
         print("forwarder runs: \(Self.seeds), \(totals)")
@@ -38,6 +38,7 @@ import Testing
         var unknown = 0
         var redelivered = 0
         var givenBack = 0
+        var placed = 0
         var ends: [Harness.End: Int] = [:]
         var faults: [Faults.Kind: Int] = [:]
 
@@ -47,6 +48,7 @@ import Testing
             unknown += run.client.withLock { $0.unknown.count }
             redelivered += run.redelivered
             givenBack += run.client.withLock { $0.givenBack }
+            placed += run.placed
             ends.merge(run.ends) { $0 + $1 }
             faults.merge(run.faults.counts) { $0 + $1 }
         }
@@ -57,6 +59,7 @@ import Testing
 final class Faults: Sendable {
     enum Kind: CaseIterable {
         case retriableBefore, lostAnswer, sinkFatal, lostAnswerSinkFatal, batchRefused, fenced, dieBefore, dieAfter
+        case notCommitted, timedOut, topicMissing
     }
 
     private struct State {
@@ -96,6 +99,10 @@ final class Faults: Sendable {
         case .lostAnswerSinkFatal: .loseAnswer(BrokerError(.sinkFatal, code: "sink", detail: "as told by the test"))
         case .batchRefused: .refuse(BrokerError(.recordFatal, code: "batch_refused", detail: "as told by the test"))
         case .fenced: .fence
+        case .notCommitted: .refuseCommit(FakeSinks.unreachable)
+        case .timedOut:
+            .loseAnswer(BrokerError(.fenced, code: "transaction_timed_out", detail: "as told by the test"))
+        case .topicMissing: .refuse(BrokerError(.retriable, code: "topic_missing", detail: "as told by the test"))
         case .dieBefore: .die(committing: false)
         case .dieAfter: .die(committing: true)
         }
@@ -125,6 +132,10 @@ final class Run {
     private(set) var redelivered = 0
     /// Something hangs, and would in every further run.
     private(set) var failed = false
+    /// The broker keeps outcomes, as the embedded one; else it tells them before each commit, as Kafka's.
+    let keepsOutcomes: Bool
+    /// Receipts that told a place, of such a broker.
+    private(set) var placed = 0
     private let harness: Harness
     private var random: SeededGenerator
     private var nextText = 0
@@ -133,8 +144,9 @@ final class Run {
         self.seed = seed
         random = SeededGenerator(seed: seed)
         faults = Faults(seed: random.next())
+        keepsOutcomes = Bool.random(using: &random)
         // Half of what is sent again is refused again.
-        harness = try Harness { outgoing in
+        harness = try Harness(broker: Harness.BrokerForm(keepsOutcomes: keepsOutcomes)) { outgoing in
             outgoing.spooled.redelivers != nil && outgoing.lsn.sequence % 2 == 0 ? nil : refuseMarked(outgoing)
         }
         let faults = faults
@@ -302,8 +314,18 @@ final class Run {
             }
         }
         for (lsn, _, text) in client.accepted {
-            let expected = places[lsn].map { Outcome.delivered($0) } ?? .expired
-            #expect(try harness.spool.outcome(of: lsn) == expected, "seed \(seed): receipt of \(text)")
+            let outcome = try harness.spool.outcome(of: lsn)
+            switch outcome {
+            case .delivered(let place):
+                // Whatever was told before commits that failed: never a wrong place.
+                #expect(places[lsn] == place, "seed \(seed): receipt of \(text)")
+                if !keepsOutcomes { placed += 1 }
+            case .settled, .expired:
+                // Dead, or delivered by a process that did not live to tell.
+                #expect(!keepsOutcomes || places[lsn] == nil, "seed \(seed): receipt of \(text): \(outcome)")
+            case .accepted, .unknown:
+                Issue.record("seed \(seed): receipt of \(text): \(outcome)")
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ import Gateway
 import HTTPServer
 import Testing
 
+private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.0.1:1"]
+
 /// Every setting by its name: what `--set` accepts, refuses and shows.
 @Suite struct SettingsTests {
     /// What every key shows, for comparing whole settings.
@@ -28,9 +30,11 @@ import Testing
 
     @Test(arguments: Settings.keys.map(\.name))
     func wrongValue_IsRefused_WithTheKeysName(name: String) throws {
-        // Good names of hosts, though of nothing else.
+        // Good names of hosts or groups, though of nothing else.
         let names = name == "http.allowed_hosts" ? [] : ["bogus", "9223372036854775807TiB"]
-        for value in ["", "-1", "1 ", "99999999999999999999", "-5s", "1.5", "a b", "a,,b"] + names {
+        let numbers = ["-1", "99999999999999999999", "-5s", "1.5"]
+        let words = name == "broker.kafka.group_prefix" ? [] : names + numbers
+        for value in ["", "1 ", "a b", "a,,b"] + words {
             var settings = Settings()
             let before = shown(settings)
             let error = #expect(throws: SettingsError.self) { try settings.set("\(name)=\(value)") }
@@ -47,6 +51,13 @@ import Testing
             ("limits.record_bytes_max", "64KiB", "65536"), ("spool.sync", "interval", "interval"),
             ("broker.embedded.partitions_default", "7", "7"), ("broker.embedded.create_topics", "false", "false"),
             ("broker.embedded.retention_ms", "none", "none"), ("broker.embedded.retention_bytes", "1GiB", "1073741824"),
+            ("broker.kind", "kafka", "kafka"), ("broker.kafka.guarantee", "at-least-once", "at-least-once"),
+            ("broker.kafka.bootstrap_servers", "a:1,[::1]:9092", "a:1,[::1]:9092"),
+            ("broker.kafka.bootstrap_servers", "none", "none"), ("broker.kafka.group_prefix", "eu.", "eu."),
+            ("broker.kafka.group_prefix", "none", "none"), ("broker.kafka.partitions_default", "12", "12"),
+            ("broker.kafka.partitions_default", "cluster", "cluster"), ("broker.kafka.replication_factor", "3", "3"),
+            ("broker.kafka.checkpoint_topic", "_postrider_eu", "_postrider_eu"),
+            ("broker.kafka.transaction_timeout", "1m", "60s"), ("consumers.prefetch_bytes_max", "1GiB", "1073741824"),
             ("log.level", "debug", "debug"), ("log.format", "json", "json"), ("log.format", "auto", "auto"),
         ]
         for (name, value, shown) in cases {
@@ -111,6 +122,14 @@ import Testing
         (["forwarder.batch_records_max=40001"], "forwarder.drain_records_max"),
         (["forwarder.drain_bytes_max=8191KiB"], "forwarder.drain_bytes_max"),
         (["spool.sync_timeout=0ms"], "spool.sync_timeout"),
+        (["broker.kind=kafka"], "broker.kafka.bootstrap_servers"),
+        (["broker.kafka.bootstrap_servers=a:1"], "broker.kind"),
+        (["broker.kafka.properties.client.id=a"], "broker.kind"),
+        (kafka + ["broker.kafka.socket_timeout=15s"], "broker.kafka.socket_timeout"),
+        (kafka + ["broker.kafka.consumers_topic=_postrider_checkpoints"], "broker.kafka.consumers_topic"),
+        (kafka + ["broker.kafka.properties.linger.ms=soon"], "broker.kafka.properties"),
+        (kafka + ["consumers.prefetch_bytes_max=1KiB"], "consumers.prefetch_bytes_max"),
+        (kafka + ["consumers.prefetch_bytes_max=2GiB"], "consumers.prefetch_bytes_max"),
     ])
     func contradiction_IsRefused_WithTheKeysName(assignments: [String], name: String) throws {
         var settings = Settings()

@@ -13,13 +13,20 @@ public final class MockCluster: @unchecked Sendable {
 
     /// - Precondition: librdkafka has memory and sockets.
     public init(brokers: Int32 = 3) {
-        guard let conf = rd_kafka_conf_new(), let client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nil, 0),
+        guard let conf = Self.quiet(), let client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nil, 0),
             let cluster = rd_kafka_mock_cluster_new(client, brokers)
         else { preconditionFailure("no mock cluster") }
         self.client = client
         self.cluster = cluster
         self.brokers = brokers
         bootstrapServers = String(cString: rd_kafka_mock_cluster_bootstraps(cluster))
+    }
+
+    /// Its client says nothing: it has no servers, and the cluster's log is nobody's.
+    private static func quiet() -> OpaquePointer? {
+        let conf = rd_kafka_conf_new()
+        rd_kafka_conf_set(conf, "log_level", "0", nil, 0)
+        return conf
     }
 
     deinit {

@@ -8,5 +8,7 @@ public enum MockLimits {
         ("offsets in transactions", "TxnOffsetCommit is dropped"),
         ("large topics", "it keeps at most 5 MiB a partition"),
         ("idempotence without transactions", "it tells repeated sequences only with a transactional id"),
+        ("administrative calls", "it knows neither CreateTopics, DeleteTopics, DeleteRecords nor any configuration"),
+        ("missing topics", "asking for one by name creates it; and none can be deleted, or get more partitions"),
     ]
 }

@@ -24,7 +24,7 @@ public enum RealKafka {
     }
 
     public static func create(_ topic: String, partitions: Int32, configuration: [String: String] = [:]) {
-        var new = rd_kafka_NewTopic_new(topic, partitions, 1, nil, 0)
+        var new = rd_kafka_NewTopic_new(topic, partitions, -1, nil, 0)
         defer { rd_kafka_NewTopic_destroy(new) }
         for (name, value) in configuration { rd_kafka_NewTopic_set_config(new, name, value) }
         administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) }

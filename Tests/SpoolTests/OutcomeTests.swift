@@ -33,8 +33,8 @@ import Testing
         for lsn in never where lsn.epoch != next.spool.epoch {
             #expect(try next.spool.outcome(of: lsn) == .unknown, "\(lsn)")
         }
-        // Where they are, only the broker remembers.
-        #expect(try next.spool.outcome(of: lsns[0]) == .expired)
+        // Where they are, only the broker remembers; that they are settled, the spool does.
+        #expect(try next.spool.outcome(of: lsns[0]) == .settled)
         let kept = Delivery(lsn: lsns[0], partition: place, offset: 77, timestampMs: 5)
         next.spool.remember([kept])
         #expect(try next.spool.outcome(of: lsns[0]) == .delivered(kept))
@@ -43,6 +43,16 @@ import Testing
         guard case .delivered = try next.spool.outcome(of: lsns[1]) else {
             Issue.record("lane 1 delivered it")
             return
+        }
+        // Also once its segments are gone.
+        for number in 0..<40 {
+            try next.accept(record(0, "\(number)", padding: 900))
+            try next.deliver(0)
+        }
+        #expect(try eventually { try next.spool.lane(of: lsns[2]) == nil })
+        #expect(try next.spool.outcome(of: lsns[2]) == .settled)
+        for lsn in never where lsn.epoch != next.spool.epoch {
+            #expect(try next.spool.outcome(of: lsn) != .settled, "\(lsn)")
         }
         next.close()
     }
@@ -78,7 +88,7 @@ import Testing
                 for lsn in lsns {
                     do throws(JournalError) {
                         let outcome = try spool.outcome(of: lsn)
-                        if outcome == .unknown || outcome == .expired {
+                        if outcome == .unknown || outcome == .expired || outcome == .settled {
                             asked.withLock { $0.wrong.append("\(lsn): \(outcome)") }
                         }
                     } catch {

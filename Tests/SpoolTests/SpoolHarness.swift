@@ -10,6 +10,7 @@ import Testing
 /// A spool on a fake disk with small segments, and lanes driven by hand.
 final class SpoolHarness {
     let spool: Spool
+    let disk: FakeFileSystem
     let timers = TimerThread()
     private var readers: [Int: LaneReader] = [:]
 
@@ -27,6 +28,7 @@ final class SpoolHarness {
     }
 
     init(_ disk: FakeFileSystem, settings: SpoolSettings = SpoolHarness.settings) throws {
+        self.disk = disk
         do {
             spool = try Spool.open(
                 directory: "/spool", settings: settings, fileSystem: disk, timers: timers,

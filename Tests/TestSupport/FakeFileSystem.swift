@@ -52,7 +52,8 @@ public final class FakeFileSystem: FileSystem {
         var dead = false
         var capacity = Int.max
         var failSyncs: Int32?
-        var failWrites: Int32?
+        var failWrites: (name: String, errno: Int32)?
+        var failPaths: (suffix: String, errno: Int32)?
     }
 
     let state = Lock(State())
@@ -78,8 +79,13 @@ public final class FakeFileSystem: FileSystem {
     /// Every sync fails from now on, or none.
     public func failSyncs(_ errno: Int32?) { state.withLock { $0.failSyncs = errno } }
 
-    /// Every write to a file fails from now on, or none.
-    public func failWrites(_ errno: Int32?) { state.withLock { $0.failWrites = errno } }
+    /// Every write to the file of this name fails from now on; nil: none.
+    public func failWrites(to name: String?, _ errno: Int32) {
+        state.withLock { $0.failWrites = name.map { ($0, errno) } }
+    }
+
+    /// Every changing call on a path that ends so fails from now on, or none.
+    public func failPaths(_ fault: (suffix: String, errno: Int32)?) { state.withLock { $0.failPaths = fault } }
 
     /// Syncs hang until `release`.
     public func holdSyncs() { gate.withLock { $0 = true } }
@@ -258,6 +264,7 @@ public final class FakeFileSystem: FileSystem {
             state.log.append(call)
             let fault = state.faults.removeValue(forKey: state.calls)
             if case .die = fault { state.dead = true }
+            if let failing = state.failPaths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
             return fault
         }
         switch fault {
@@ -344,7 +351,7 @@ private final class FakeFile: File {
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
         let fault = try owner.change("pwrite", path)
-        if let code = owner.state.withLock({ $0.failWrites }) {
+        if let (name, code) = owner.state.withLock({ $0.failWrites }), path.hasSuffix("/" + name) {
             throw FileSystemError(call: "pwrite", path: path, errno: code)
         }
         var count = bytes.count

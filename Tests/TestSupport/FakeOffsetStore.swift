@@ -17,6 +17,8 @@ public final class FakeOffsetStore: OffsetStore {
         var readFailures = 0
         var isReadingEarly = false
         var commits = 0
+        var isUnreadable = false
+        weak var watcher: (any DefinitionWatcher)?
     }
 
     public static let error = BrokerError(.retriable, code: "store_failed", detail: "as told by the test")
@@ -50,6 +52,14 @@ public final class FakeOffsetStore: OffsetStore {
         state.withLock { $0.definitions[consumer] = bytes }
     }
 
+    /// Definitions cannot be read for now.
+    public func hideDefinitions() { state.withLock { $0.isUnreadable = true } }
+
+    /// As if another gateway on the same store had done it, or the store came back.
+    public func tell(_ body: (any DefinitionWatcher) -> Void) {
+        if let watcher = state.withLock({ $0.watcher }) { body(watcher) }
+    }
+
     private func write(
         _ completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void,
         _ change:
@@ -69,9 +79,10 @@ public final class FakeOffsetStore: OffsetStore {
     }
 
     public func committed(
-        consumer: ConsumerName,
+        consumer: ConsumerName, of partitions: [TopicPartition],
         completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
     ) {
+        let wanted = Set(partitions)
         let early = state.withLock { $0.isReadingEarly ? $0.offsets[consumer] ?? [:] : nil }
         callbacks.add { [self] in
             let offsets = state.withLock { state -> [TopicPartition: CommittedOffset]? in
@@ -79,7 +90,7 @@ public final class FakeOffsetStore: OffsetStore {
                     state.readFailures -= 1
                     return nil
                 }
-                return early ?? state.offsets[consumer] ?? [:]
+                return (early ?? state.offsets[consumer] ?? [:]).filter { wanted.contains($0.key) }
             }
             completion(offsets.map { .success($0) } ?? .failure(Self.error))
         }
@@ -115,6 +126,11 @@ public final class FakeOffsetStore: OffsetStore {
     }
 
     public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
-        state.withLock { state in state.definitions.map { ConsumerDefinitionBytes(name: $0.key, bytes: $0.value) } }
+        try state.withLock { state throws(BrokerError) in
+            if state.isUnreadable { throw Self.error }
+            return state.definitions.map { ConsumerDefinitionBytes(name: $0.key, bytes: $0.value) }
+        }
     }
+
+    public func watchDefinitions(_ watcher: any DefinitionWatcher) { state.withLock { $0.watcher = watcher } }
 }

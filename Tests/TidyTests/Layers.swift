@@ -23,6 +23,8 @@ enum Layers {
         "postrider": ["Gateway", "ArgumentParser"],
         // The broken twin that the crash test must catch: wired like the gateway.
         "postrider-early-ack": ["Gateway", "ArgumentParser"],
+        // Dies at a named point of a hand-over: wraps the broker's sinks.
+        "postrider-crash-points": ["Gateway", "Broker", "ArgumentParser"],
     ]
 
     static var targets: Set<String> { Set(table.keys) }

@@ -1,0 +1,166 @@
+import Broker
+import CRdkafka
+import Primitives
+import Records
+
+/// Offsets of groups without being a member: they can be changed only while a group has no members. Each call blocks,
+/// at most `adminTimeout`. Any thread may call.
+struct GroupAdmin: Sendable {
+    let client: KafkaClient
+    let settings: KafkaBrokerSettings
+
+    init(settings: KafkaBrokerSettings) throws(BrokerError) {
+        self.settings = settings
+        client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
+    }
+
+    private func group(_ consumer: ConsumerName) -> String { settings.groupPrefix + consumer.text }
+
+    /// - Parameter partitions: nil: all that the group has.
+    func committed(
+        _ consumer: ConsumerName, of partitions: [TopicPartition]?
+    ) throws(BrokerError) -> [TopicPartition: CommittedOffset] {
+        if let partitions, partitions.isEmpty { return [:] }
+        let list = partitions.map { TopicPartitionList($0) }
+        var call = rd_kafka_ListConsumerGroupOffsets_new(group(consumer), list?.pointer)
+        defer { rd_kafka_ListConsumerGroupOffsets_destroy(call) }
+        var found: [TopicPartition: CommittedOffset] = [:]
+        try perform(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
+            rd_kafka_ListConsumerGroupOffsets(client.handle, &call, 1, options, queue)
+        } answer: { event throws(KafkaError) in
+            var count = 0
+            let groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+                rd_kafka_event_ListConsumerGroupOffsets_result(event), &count)
+            for element in try Self.elements(of: groups, count) where element.offset >= 0 {
+                found[element.partition] = CommittedOffset(offset: element.offset, metadata: element.metadata)
+            }
+        }
+        return found
+    }
+
+    /// All of them, or it is unknown which.
+    ///
+    /// - Throws: `consumer_active_elsewhere` when the group has members.
+    func commit(
+        _ consumer: ConsumerName, _ offsets: [TopicPartition: CommittedOffset]
+    ) throws(BrokerError) {
+        if offsets.isEmpty { return }
+        let list = TopicPartitionList(capacity: offsets.count)
+        for (place, value) in offsets { list.add(place, offset: value.offset, metadata: value.metadata) }
+        var call = rd_kafka_AlterConsumerGroupOffsets_new(group(consumer), list.pointer)
+        defer { rd_kafka_AlterConsumerGroupOffsets_destroy(call) }
+        try perform(RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
+            rd_kafka_AlterConsumerGroupOffsets(client.handle, &call, 1, options, queue)
+        } answer: { event throws(KafkaError) in
+            var count = 0
+            _ = try Self.elements(
+                of: rd_kafka_AlterConsumerGroupOffsets_result_groups(
+                    rd_kafka_event_AlterConsumerGroupOffsets_result(event), &count), count)
+        }
+    }
+
+    /// Forgets the group's offsets of these partitions (KIP-496).
+    func delete(_ consumer: ConsumerName, offsetsOf partitions: [TopicPartition]) throws(BrokerError) {
+        if partitions.isEmpty { return }
+        let list = TopicPartitionList(partitions)
+        var call = rd_kafka_DeleteConsumerGroupOffsets_new(group(consumer), list.pointer)
+        defer { rd_kafka_DeleteConsumerGroupOffsets_destroy(call) }
+        try perform(RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, of: consumer) { options, queue in
+            rd_kafka_DeleteConsumerGroupOffsets(client.handle, &call, 1, options, queue)
+        } answer: { event throws(KafkaError) in
+            var count = 0
+            _ = try Self.elements(
+                of: rd_kafka_DeleteConsumerGroupOffsets_result_groups(
+                    rd_kafka_event_DeleteConsumerGroupOffsets_result(event), &count), count)
+        }
+    }
+
+    /// Forgets the group with all of its offsets; that there is none is success.
+    ///
+    /// - Returns: false when the cluster cannot delete groups (before Kafka 1.1): they expire by themselves.
+    func delete(_ consumer: ConsumerName) throws(BrokerError) -> Bool {
+        var call = rd_kafka_DeleteGroup_new(group(consumer))
+        defer { rd_kafka_DeleteGroup_destroy(call) }
+        var isSupported = true
+        try perform(RD_KAFKA_ADMIN_OP_DELETEGROUPS, of: consumer) { options, queue in
+            rd_kafka_DeleteGroups(client.handle, &call, 1, options, queue)
+        } answer: { event throws(KafkaError) in
+            var count = 0
+            let groups = rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count)
+            do throws(KafkaError) {
+                _ = try Self.elements(of: groups, count)
+            } catch {
+                switch error.code {
+                case RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND: break
+                case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE: isSupported = false
+                default: throw error
+                }
+            }
+        }
+        return isSupported
+    }
+
+    private static func elements(
+        of groups: UnsafeMutablePointer<OpaquePointer?>?, _ count: Int
+    ) throws(KafkaError) -> [TopicPartitionList.Element] {
+        var found: [TopicPartitionList.Element] = []
+        for group in UnsafeBufferPointer(start: groups, count: count) {
+            if let error = rd_kafka_group_result_error(group) {
+                throw KafkaError(rd_kafka_error_code(error), String(cString: rd_kafka_error_string(error)))
+            }
+            guard let partitions = rd_kafka_group_result_partitions(group) else { continue }
+            for element in TopicPartitionList.elements(of: partitions) {
+                try check(element.error)
+                found.append(element)
+            }
+        }
+        return found
+    }
+
+    private func perform(
+        _ operation: rd_kafka_admin_op_t, of consumer: ConsumerName,
+        _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
+        answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
+    ) throws(BrokerError) {
+        // What the client heard of its brokers since.
+        rd_kafka_poll(client.handle, 0)
+        do throws(KafkaError) {
+            try client.administer(operation, within: settings.adminTimeout, start, answer: answer)
+        } catch {
+            switch error.code {
+            case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP,
+                RD_KAFKA_RESP_ERR_GROUP_SUBSCRIBED_TO_TOPIC:
+                throw .activeElsewhere(consumer, error.description)
+            default: throw .commit(error, of: consumer)
+            }
+        }
+    }
+}
+
+extension KafkaClient {
+    /// Makes one administrative call and waits for its event; blocks a little longer than `limit` at most.
+    func administer(
+        _ operation: rd_kafka_admin_op_t, within limit: Duration,
+        _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
+        answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
+    ) throws(KafkaError) {
+        let options = rd_kafka_AdminOptions_new(handle, operation)
+        defer { rd_kafka_AdminOptions_destroy(options) }
+        let timeoutMs = Int32(limit.wholeMilliseconds)
+        var reason = [CChar](repeating: 0, count: 512)
+        try check(rd_kafka_AdminOptions_set_request_timeout(options, timeoutMs, &reason, reason.count))
+        let queue = rd_kafka_queue_new(handle)
+        defer { rd_kafka_queue_destroy(queue) }
+        start(options, queue)
+        // The library tells of its own time-out.
+        guard let event = rd_kafka_queue_poll(queue, timeoutMs + 1_000) else {
+            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
+        }
+        defer { rd_kafka_event_destroy(event) }
+        let code = rd_kafka_event_error(event)
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
+        }
+        try answer(event)
+    }
+}

@@ -1,0 +1,394 @@
+import Broker
+import CRdkafka
+import Glibc
+import Logging
+import CoreMetrics
+import Primitives
+import Records
+
+/// One named consumer's membership of its group: a librdkafka consumer and the thread that polls it, which is the only
+/// one to touch what is not behind the lock. It always polls, however slow its readers are: partitions whose records
+/// nobody takes are paused. Offsets move by `commit` only.
+///
+/// Life: created (nothing blocks) → joining → assigned and revoked any number of times → `close` → the thread leaves the
+/// group, ends, and says so (`ended`).
+// SAFETY: everything mutable is either behind `inbox`, or used by the poll thread only, on which librdkafka also calls
+// the delegate's methods.
+final class GroupConsumer: @unchecked Sendable {
+    typealias FetchCompletion = @Sendable (Result<FetchResult, BrokerError>) -> Void
+    typealias CommittedCompletion = @Sendable (Result<[TopicPartition: CommittedOffset]?, BrokerError>) -> Void
+    typealias CommitCompletion = @Sendable (Result<Void, BrokerError>) -> Void
+
+    enum Command: Sendable {
+        case fetch(FetchRequest, FetchCompletion)
+        /// Answers nil when it does not know all of them from memory.
+        case committed([TopicPartition], CommittedCompletion)
+        case commit([TopicPartition: CommittedOffset], CommitCompletion)
+        /// What the cluster says of a partition whose position is gone.
+        case watermarks(TopicPartition, assignment: UInt64, Result<FetchResult, BrokerError>)
+    }
+
+    private struct Inbox {
+        var commands: [Command] = []
+        var isClosing = false
+        /// The consumer's, while it polls.
+        var queue: OpaquePointer?
+    }
+
+    struct Waiting {
+        let request: FetchRequest
+        let completion: FetchCompletion
+        let deadline: MonotonicInstant
+    }
+
+    /// Whether librdkafka is fetching, or stopped because there is nothing at the offset that it was to fetch.
+    enum Position {
+        case streaming
+        case lost
+        /// The cluster is asked where the partition begins and ends.
+        case asking
+    }
+
+    /// One assigned partition.
+    struct Stream {
+        var buffer: PartitionBuffer
+        /// Fetches whose records are on their way.
+        var waiting: [Waiting] = []
+        var isPaused = false
+        /// Its committed offset was asked for since it was assigned. Commits that come before are of an older
+        /// assignment.
+        var isLoaded = false
+        var position = Position.streaming
+        /// The delegate was told of what is here and nobody has fetched since.
+        var isTold = false
+    }
+
+    let name: ConsumerName
+    let topics: Set<TopicName>
+    let settings: KafkaBrokerSettings
+    let readers: ReaderPool
+    let clock = SystemClock()
+    let log = Logger(label: "postrider.kafka.consumers")
+    private let inbox = Lock(Inbox())
+    private let end = Monitor(false)
+    private let shares: PrefetchShares
+    private let share: Int
+    /// Over all partitions.
+    private let bufferBytesMax: Int
+    private let whenEnded: @Sendable (GroupConsumer) -> Void
+
+    private(set) weak var delegate: (any SubscriptionDelegate)?
+    private(set) var client: KafkaClient?
+    var streams: [TopicPartition: Stream] = [:]
+    /// Counts assignments, so that what was asked under an older one is told apart.
+    var assignment: UInt64 = 0
+    /// Assigned by the group, and not begun: their committed offsets are not known yet.
+    var placing: TopicPartitionList?
+    var placeRetryAt: MonotonicInstant?
+    var placeBackoff: Backoff
+    /// Of assigned partitions, as the group coordinator last confirmed.
+    var committed: [TopicPartition: CommittedOffset] = [:]
+    /// Assigned partitions with a commit that failed and may have been done.
+    var inDoubt: Set<TopicPartition> = []
+    var commitQueue: OpaquePointer?
+    var commitsUnderWay: [ObjectIdentifier: CommitUnderWay] = [:]
+    /// Why the client cannot be used at all.
+    private var failure: BrokerError?
+
+    /// Longest sleep without anything to do.
+    private static let pollMax = Duration.seconds(1)
+    /// Messages taken before waiting fetches are served.
+    private static let messagesPerRound = 1_000
+    /// Commands waiting; each caller has few under way, so it is never reached.
+    static let commandsMax = 10_000
+
+    /// - Parameter delegate: held weakly; called on the poll thread.
+    init(
+        name: ConsumerName, topics: [TopicName], settings: KafkaBrokerSettings, readers: ReaderPool,
+        shares: PrefetchShares, delegate: any SubscriptionDelegate,
+        whenEnded: @escaping @Sendable (GroupConsumer) -> Void
+    ) {
+        self.name = name
+        self.topics = Set(topics)
+        self.settings = settings
+        self.readers = readers
+        self.shares = shares
+        self.whenEnded = whenEnded
+        self.delegate = delegate
+        share = shares.take()
+        // The rest is librdkafka's: what is queued there, what is in flight, and what was handed out.
+        bufferBytesMax = max(1, share / 4)
+        placeBackoff = Backoff(initial: .milliseconds(50), cap: .seconds(2))
+    }
+
+    /// Begins once `previous`, the same consumer's last membership, has ended or had its time for that.
+    func start(after previous: GroupConsumer?) {
+        _ = WorkerThread(name: "kafka-consumer") { [self] in
+            if let previous { _ = previous.waitUntilEnded(within: settings.closeTimeout) }
+            run()
+            shares.giveBack(share)
+            whenEnded(self)
+            end.withLock { $0 = true }
+            end.broadcast()
+        }
+    }
+
+    /// - Returns: false when the time was not enough.
+    func waitUntilEnded(within limit: Duration) -> Bool {
+        end.wait(until: clock.now() + limit) { $0 ? true : nil } ?? false
+    }
+
+    /// Any thread. What cannot be queued is refused on the caller's thread.
+    func send(_ command: Command) {
+        let isQueued = inbox.withLock { inbox in
+            guard !inbox.isClosing, inbox.commands.count < Self.commandsMax else { return false }
+            inbox.commands.append(command)
+            if let queue = inbox.queue { rd_kafka_queue_yield(queue) }
+            return true
+        }
+        if !isQueued { refuse(command, .leftGroup(name)) }
+    }
+
+    /// Any thread; leaves the group soon. More than once does nothing more.
+    func close() {
+        inbox.withLock { inbox in
+            inbox.isClosing = true
+            if let queue = inbox.queue { rd_kafka_queue_yield(queue) }
+        }
+    }
+
+    var isClosing: Bool { inbox.withLock { $0.isClosing } }
+
+    // MARK: The poll thread
+
+    private func run() {
+        do throws(BrokerError) {
+            try open()
+        } catch {
+            failure = error
+            log.error("a consumer cannot start", metadata: ["consumer": "\(name)", "error": "\(error)"])
+        }
+        while !isClosing {
+            takeCommands()
+            place()
+            giveUpWaiting()
+            poll()
+            serveWaiting()
+        }
+        closeClient()
+    }
+
+    private func open() throws(BrokerError) {
+        var configuration = ClientConfiguration(
+            settings: settings, role: .groupConsumer(group: settings.groupPrefix + name.text))
+        configuration.prefetchBytes = share / 4
+        let client = try KafkaClient(configuration, delegate: self)
+        self.client = client
+        let queue = rd_kafka_queue_get_consumer(client.handle)
+        commitQueue = rd_kafka_queue_new(client.handle)
+        // The answer to a commit ends the sleep in `poll`.
+        rd_kafka_queue_cb_event_enable(
+            commitQueue,
+            { _, queue in
+                if let queue { rd_kafka_queue_yield(OpaquePointer(queue)) }
+            }, UnsafeMutableRawPointer(queue))
+        inbox.withLock { $0.queue = queue }
+        let list = TopicPartitionList(capacity: topics.count)
+        for topic in topics { list.add(TopicPartition(topic: topic, partition: RD_KAFKA_PARTITION_UA)) }
+        do throws(KafkaError) {
+            try check(rd_kafka_subscribe(client.handle, list.pointer))
+        } catch {
+            throw ErrorTable.brokerError(error)
+        }
+    }
+
+    private func takeCommands() {
+        let commands = inbox.withLock { inbox in
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+        for command in commands {
+            if let failure {
+                refuse(command, failure)
+                continue
+            }
+            switch command {
+            case .fetch(let request, let completion): fetch(request, completion)
+            case .committed(let partitions, let completion): answerCommitted(partitions, completion)
+            case .commit(let offsets, let completion): commit(offsets, completion)
+            case .watermarks(let partition, let assignment, let result):
+                if assignment == self.assignment { relocate(partition, result) }
+            }
+        }
+        serveCommits(waiting: .zero)
+    }
+
+    private func refuse(_ command: Command, _ error: BrokerError) {
+        switch command {
+        case .fetch(_, let completion): completion(.failure(error))
+        case .committed(_, let completion): completion(.failure(error))
+        case .commit(_, let completion): completion(.failure(error))
+        case .watermarks: break
+        }
+    }
+
+    private func poll() {
+        guard let client else {
+            // Nothing to poll: commands are refused until it is closed.
+            usleep(50_000)
+            return
+        }
+        let now = clock.now()
+        var wait = Self.pollMax
+        if let placeRetryAt, placing != nil { wait = min(wait, max(.zero, placeRetryAt - now)) }
+        for stream in streams.values {
+            for waiting in stream.waiting { wait = min(wait, max(.zero, waiting.deadline - now)) }
+        }
+        var timeout = Int32(wait.wholeMilliseconds)
+        for _ in 0..<Self.messagesPerRound {
+            guard let message = rd_kafka_consumer_poll(client.handle, timeout) else { return }
+            timeout = 0
+            received(FetchedMessage(consuming: message))
+        }
+    }
+
+    private func closeClient() {
+        defer {
+            // What came meanwhile.
+            let commands = inbox.withLock { inbox in
+                defer { inbox.commands = [] }
+                return inbox.commands
+            }
+            for command in commands { refuse(command, .leftGroup(name)) }
+        }
+        guard let client else { return }
+        serveCommits(waiting: settings.revocationDrain)
+        // Calls `rebalance` for what is still assigned.
+        _ = rd_kafka_consumer_close(client.handle)
+        if !streams.isEmpty { revoke(isLost: true) }
+        abandonCommits()
+        let queue = inbox.withLock { inbox in
+            defer { inbox.queue = nil }
+            return inbox.queue
+        }
+        rd_kafka_queue_cb_event_enable(commitQueue, nil, nil)
+        rd_kafka_queue_destroy(commitQueue)
+        if let queue { rd_kafka_queue_destroy(queue) }
+        client.close(within: settings.closeTimeout)
+    }
+
+    // MARK: Messages
+
+    private func received(_ message: FetchedMessage) {
+        guard let place = message.partition, streams[place] != nil else {
+            if message.code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(message.error) }
+            return
+        }
+        switch message.code {
+        case RD_KAFKA_RESP_ERR_NO_ERROR:
+            streams[place]?.buffer.append(
+                StoredRecord(partition: place, offset: message.offset, record: message.record))
+            pauseIfFull(place)
+        case RD_KAFKA_RESP_ERR__PARTITION_EOF: streams[place]?.buffer.reachedEnd(at: message.offset)
+        case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: locate(place)
+        default:
+            let error = ErrorTable.brokerError(message.error)
+            log.warning("fetching failed", metadata: ["partition": "\(place)", "error": "\(error)"])
+            failWaiting(place, error)
+        }
+    }
+
+    private var unreadBytes: Int { streams.values.reduce(0) { $0 + $1.buffer.unreadBytes } }
+
+    /// A partition that has something already waits when all of them together have enough.
+    private func pauseIfFull(_ place: TopicPartition) {
+        guard let stream = streams[place], !stream.isPaused, unreadBytes >= bufferBytesMax, let client else { return }
+        let list = TopicPartitionList([place])
+        guard rd_kafka_pause_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        streams[place]?.isPaused = true
+        SourceMetrics.pauses.increment()
+    }
+
+    private func resumeIfRoom() {
+        guard let client, unreadBytes < bufferBytesMax / 2 else { return }
+        let paused = streams.filter(\.value.isPaused).map(\.key)
+        guard !paused.isEmpty else { return }
+        let list = TopicPartitionList(paused)
+        guard rd_kafka_resume_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        for place in paused { streams[place]?.isPaused = false }
+    }
+
+    // MARK: Fetching
+
+    private func fetch(_ request: FetchRequest, _ completion: @escaping FetchCompletion) {
+        let place = request.partition
+        guard let stream = streams[place] else { return completion(.failure(.notAssigned(place, name))) }
+        if request.offset == .max { return readers.fetch(request, completion: completion) }
+        guard request.endOffset == nil else {
+            // Again: from memory, or from the cluster; the stream stays where it is.
+            guard case .found(let result) = stream.buffer.takeAgain(request) else {
+                return readers.fetch(request, completion: completion)
+            }
+            return completion(.success(result))
+        }
+        streams[place]?.isTold = false
+        var buffer = stream.buffer
+        switch buffer.takeNext(request) {
+        case .found(let result):
+            streams[place]?.buffer = buffer
+            completion(.success(result))
+            resumeIfRoom()
+        case .notYet:
+            streams[place]?.buffer = buffer
+            wait(request, completion)
+            if stream.position == .lost { locate(place) }
+            resumeIfRoom()
+        case .elsewhere:
+            // A little back: what an earlier fetch brought was not taken after all.
+            if request.offset < buffer.first, buffer.first - request.offset <= settings.rereadOffsetsMax {
+                var part = request
+                part.endOffset = buffer.first
+                return readers.fetch(part, completion: completion)
+            }
+            do throws(BrokerError) {
+                try move([place: request.offset])
+                wait(request, completion)
+            } catch {
+                completion(.failure(error))
+            }
+        }
+    }
+
+    private func wait(_ request: FetchRequest, _ completion: @escaping FetchCompletion) {
+        streams[request.partition]?.waiting.append(
+            Waiting(request: request, completion: completion, deadline: clock.now() + settings.readTimeout))
+    }
+
+    private func serveWaiting() {
+        for place in streams.keys {
+            guard let stream = streams[place] else { continue }
+            if stream.waiting.isEmpty {
+                if stream.buffer.unreadBytes > 0, !stream.isTold {
+                    streams[place]?.isTold = true
+                    delegate?.available([place])
+                }
+                continue
+            }
+            streams[place]?.waiting = []
+            for waiting in stream.waiting { fetch(waiting.request, waiting.completion) }
+        }
+    }
+
+    private func giveUpWaiting() {
+        let now = clock.now()
+        for (place, stream) in streams where stream.waiting.contains(where: { $0.deadline <= now }) {
+            failWaiting(place, .noRecordsInTime(place))
+        }
+    }
+
+    func failWaiting(_ place: TopicPartition, _ error: BrokerError) {
+        let waiting = streams[place]?.waiting ?? []
+        streams[place]?.waiting = []
+        for waiting in waiting { waiting.completion(.failure(error)) }
+    }
+}

@@ -1,0 +1,158 @@
+public import Broker
+import CRdkafka
+import Logging
+import Primitives
+public import Records
+
+/// Committed offsets of named consumers, in Kafka's groups, and their definitions, in a compacted topic.
+///
+/// A consumer with a membership here commits through it, and only for partitions that are its own at that moment. All
+/// others' offsets are changed from outside, which Kafka takes only while the group has no members anywhere
+/// (`consumer_active_elsewhere`).
+///
+/// Kafka cannot change offsets and definition together. `define` commits offsets first, then writes the definition,
+/// then deletes what is left of other topics; `forget` deletes the group first, then the definition: after a crash in
+/// between, the same call again finishes it, and until then nothing is delivered that would not have been.
+public final class KafkaOffsets: OffsetStore {
+    private let settings: KafkaBrokerSettings
+    private let members: GroupConsumers
+    private let admin: GroupAdmin
+    private let follower: DefinitionsFollower
+    private let writer: DefinitionsWriter
+    private let keeper: OffsetKeeper
+    /// One consumer's calls are all in the same queue, in order.
+    private let queues: [WorkQueue]
+    private let log = Logger(label: "postrider.kafka.offsets")
+
+    /// Calls in each queue; more are refused.
+    private static let callsMax = 1_000
+    private static let queueCount = 4
+
+    /// - Throws: process-fatal for a bad configuration.
+    public init(settings: KafkaBrokerSettings, source: KafkaSource) throws(BrokerError) {
+        self.settings = settings
+        members = source.members
+        admin = try GroupAdmin(settings: settings)
+        follower = try DefinitionsFollower(settings: settings)
+        writer = DefinitionsWriter(settings: settings, follower: follower)
+        keeper = OffsetKeeper(settings: settings, admin: admin, members: members, follower: follower)
+        queues = (0..<Self.queueCount).map { _ in WorkQueue(name: "kafka-offsets", depthMax: Self.callsMax) }
+    }
+
+    /// Ends the threads; waits for calls under way. After `Consumers.stop` has completed.
+    public func stop() {
+        keeper.stop()
+        for queue in queues { queue.stop() }
+        follower.stop()
+        writer.stop()
+        admin.client.close(within: settings.closeTimeout)
+    }
+
+    // MARK: Offsets
+
+    public func committed(
+        consumer: ConsumerName, of partitions: [TopicPartition],
+        completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
+    ) {
+        guard let member = members.live(consumer) else { return ask(consumer, partitions, completion) }
+        member.send(
+            .committed(partitions) { [self] result in
+                if case .success(let found?) = result { return completion(.success(found)) }
+                ask(consumer, partitions, completion)
+            })
+    }
+
+    private func ask(
+        _ consumer: ConsumerName, _ partitions: [TopicPartition],
+        _ completion: @escaping @Sendable (Result<[TopicPartition: CommittedOffset], BrokerError>) -> Void
+    ) {
+        run(consumer, completion) { [admin] () throws(BrokerError) in try admin.committed(consumer, of: partitions) }
+    }
+
+    public func commit(
+        consumer: ConsumerName, offsets: [TopicPartition: CommittedOffset],
+        completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void
+    ) {
+        if let refusal = Self.refusal(of: offsets) { return completion(.failure(refusal)) }
+        if let member = members.live(consumer) { return member.send(.commit(offsets, completion)) }
+        run(consumer, completion) { [members, admin] () throws(BrokerError) in
+            members.waitUntilLeft(consumer)
+            try admin.commit(consumer, offsets)
+        }
+    }
+
+    private static func refusal(of offsets: [TopicPartition: CommittedOffset]) -> BrokerError? {
+        for (partition, value) in offsets {
+            let bytes = value.metadata.utf8.count
+            guard bytes <= OffsetStoreLimits.metadataBytesMax else {
+                return BrokerError(
+                    .recordFatal, code: "offset_metadata_too_large",
+                    detail: "\(bytes) bytes for \(partition), the limit is \(OffsetStoreLimits.metadataBytesMax)")
+            }
+            guard value.offset >= 0 else {
+                return BrokerError(
+                    .recordFatal, code: "invalid_offset", detail: "\(value.offset) for \(partition)")
+            }
+        }
+        return nil
+    }
+
+    // MARK: Definitions
+
+    public func define(
+        _ definition: ConsumerDefinitionBytes, offsets: [TopicPartition: CommittedOffset], replacing: Bool,
+        completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void
+    ) {
+        if let refusal = Self.refusal(of: offsets) { return completion(.failure(refusal)) }
+        run(definition.name, completion) { [self] () throws(BrokerError) in
+            let name = definition.name
+            if !offsets.isEmpty {
+                members.waitUntilLeft(name)
+                try admin.commit(name, offsets)
+            }
+            try writer.write(name, definition.bytes)
+            guard replacing else { return }
+            let topics = Set(offsets.keys.map(\.topic))
+            let others = try admin.committed(name, of: nil).keys.filter { !topics.contains($0.topic) }
+            try admin.delete(name, offsetsOf: others)
+        }
+    }
+
+    public func forget(consumer: ConsumerName, completion: @escaping @Sendable (Result<Void, BrokerError>) -> Void) {
+        run(consumer, completion) { [self] () throws(BrokerError) in
+            members.waitUntilLeft(consumer)
+            if try !admin.delete(consumer) {
+                log.warning(
+                    "the cluster cannot delete groups: the offsets stay until they expire",
+                    metadata: ["consumer": "\(consumer)"])
+            }
+            try writer.write(consumer, nil)
+        }
+    }
+
+    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them when
+    /// they are there.
+    public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
+        try follower.load(within: settings.adminTimeout)
+    }
+
+    public func watchDefinitions(_ watcher: any DefinitionWatcher) { follower.tell(watcher) }
+
+    // MARK: Running
+
+    private func run<Answer: Sendable>(
+        _ consumer: ConsumerName, _ completion: @escaping @Sendable (Result<Answer, BrokerError>) -> Void,
+        _ body: @escaping @Sendable () throws(BrokerError) -> Answer
+    ) {
+        let queue = queues[Int(UInt(bitPattern: consumer.hashValue) % UInt(queues.count))]
+        let isQueued = queue.run {
+            do throws(BrokerError) {
+                let answer = try body()
+                completion(.success(answer))
+            } catch {
+                completion(.failure(error))
+            }
+        }
+        if !isQueued { completion(.failure(.tooMany("too_many_offset_calls", Self.callsMax))) }
+    }
+}
