@@ -17,12 +17,15 @@ struct AdminClient: Sendable {
     /// What Kafka says of topics' configuration, by topic; a topic that is not there, or not ours to read, has its
     /// error.
     ///
-    /// - Parameter broker: any knows; nil: the controller.
+    /// - Parameters:
+    ///   - names: of the settings to read.
+    ///   - broker: any knows; nil: the controller.
     func configurations(
-        of topics: [TopicName], at broker: Int32?, until deadline: MonotonicInstant
+        of topics: [TopicName], names: [String] = TopicConfiguration.names, at broker: Int32? = nil,
+        until deadline: MonotonicInstant
     ) throws(KafkaError) -> [TopicName: Result<TopicConfiguration, KafkaError>] {
         var found: [TopicName: Result<TopicConfiguration, KafkaError>] = [:]
-        try entries(of: topics, names: TopicConfiguration.names, at: broker, until: deadline) { topic, result in
+        try entries(of: topics, names: names, at: broker, until: deadline) { topic, result in
             found[topic] = result.map { entries in
                 TopicConfiguration(
                     Dictionary(entries.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first }))
