@@ -27,7 +27,7 @@ final class DefinitionsFollower: @unchecked Sendable {
     /// Names this process among all that write.
     let process = UInt64.random(in: 1...UInt64.max)
     private let settings: KafkaBrokerSettings
-    private let place: TopicPartition
+    let place: TopicPartition
     private let state = Monitor(State())
     private let clock = SystemClock()
     private let log = Logger(label: "postrider.kafka.definitions")

@@ -14,6 +14,8 @@ final class DefinitionsWriter: KafkaClientDelegate {
     private let settings: KafkaBrokerSettings
     private let follower: DefinitionsFollower
     private let client = Lock<KafkaClient?>(nil)
+    /// The topic is there.
+    private let isEnsured = Lock(false)
     private let clock = SystemClock()
 
     init(settings: KafkaBrokerSettings, follower: DefinitionsFollower) {
@@ -38,6 +40,10 @@ final class DefinitionsWriter: KafkaClientDelegate {
             self.client.withLock { if $0 === client { $0 = nil } }
             client.close(within: .zero)
             throw BrokerError(.retriable, code: "definitions_producer_failed", detail: error.description)
+        }
+        if !isEnsured.withLock({ $0 }) {
+            try DefinitionsTopic.ensure(client, follower.place, settings)
+            isEnsured.withLock { $0 = true }
         }
         let write = Write()
         do throws(KafkaError) {

@@ -314,11 +314,15 @@ final class GroupConsumer: @unchecked Sendable {
 
     private func resumeIfRoom() {
         guard let client, unreadBytes < bufferBytesMax / 2 else { return }
-        let paused = streams.filter(\.value.isPaused).map(\.key)
+        let paused = streams.filter(\.value.isPaused)
         guard !paused.isEmpty else { return }
-        let list = TopicPartitionList(paused)
+        let list = TopicPartitionList(capacity: paused.count)
+        for (place, stream) in paused { list.add(place, offset: stream.buffer.next) }
         guard rd_kafka_resume_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
-        for place in paused { streams[place]?.isPaused = false }
+        // To where the partition stands already: a resumed one is fetched when its broker's thread next looks around,
+        // up to a second later, and a seek wakes it.
+        if let error = rd_kafka_seek_partitions(client.handle, list.pointer, 0) { failed(KafkaError(consuming: error)) }
+        for place in paused.keys { streams[place]?.isPaused = false }
     }
 
     // MARK: Fetching
