@@ -146,9 +146,8 @@ struct ClientConfiguration {
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", String(max(1, prefetchBytes >> 10))),
-            // One answer is no more than that either, unless a single batch is; librdkafka holds `fetch.max.bytes`
-            // to be
-            // at least `message.max.bytes`.
+            // One answer is no more than that either, unless a single batch is; librdkafka holds `fetch.max.bytes` to
+            // be at least `message.max.bytes`.
             ("message.max.bytes", String(fetchBytes)),
             ("fetch.max.bytes", String(fetchBytes)),
             ("fetch.message.max.bytes", String(fetchBytes)),

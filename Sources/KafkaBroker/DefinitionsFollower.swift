@@ -4,8 +4,7 @@ import Logging
 import Primitives
 import Records
 
-/// Reads the definitions' topic from its beginning, then follows it: what any gateway defines or forgets is known
-/// here
+/// Reads the definitions' topic from its beginning, then follows it: what any gateway defines or forgets is known here
 /// a moment later. One thread, with a client of its own; a cluster that is away is waited for.
 // SAFETY: everything mutable is behind `state`.
 final class DefinitionsFollower: @unchecked Sendable {

@@ -4,8 +4,7 @@ import Primitives
 import Records
 
 /// The compacted topic in which consumers' definitions are kept for every gateway on the cluster: key the consumer's
-/// name, value the definition's bytes, none where it was forgotten. Everything is in partition 0, so that there is
-/// one
+/// name, value the definition's bytes, none where it was forgotten. Everything is in partition 0, so that there is one
 /// order of changes.
 ///
 /// Header `postrider-writer`: 8 bytes that name the process and 8 that number its writes, little-endian, so that a

@@ -3,8 +3,7 @@ import CRdkafka
 import Primitives
 import Records
 
-/// Writes definitions: acknowledged by all in-sync replicas, in the order of the calls. Any thread may call; each
-/// call
+/// Writes definitions: acknowledged by all in-sync replicas, in the order of the calls. Any thread may call; each call
 /// blocks until its acknowledgement, at most `adminTimeout`.
 final class DefinitionsWriter: KafkaClientDelegate {
     private final class Write: Sendable {

@@ -19,9 +19,8 @@ final class CommitUnderWay {
     }
 }
 
-/// Committed offsets of a live membership. On the poll thread, as revocation is: a commit is of partitions that
-/// are ours
-/// when it is sent, whatever the broker would take.
+/// Committed offsets of a live membership. On the poll thread, as revocation is: a commit is of partitions that are
+/// ours when it is sent, whatever the broker would take.
 extension GroupConsumer {
     func answerCommitted(_ partitions: [TopicPartition], _ completion: CommittedCompletion) {
         guard partitions.allSatisfy({ streams[$0] != nil }) else { return completion(.success(nil)) }

@@ -86,8 +86,7 @@ extension GroupConsumer: KafkaClientDelegate {
     // MARK: Moving
 
     /// The streams of these partitions begin anew. A seek would do for most, but librdkafka refuses it after a
-    /// position
-    /// was lost; beginning the same assignment again always does. The others go on where they are.
+    /// position was lost; beginning the same assignment again always does. The others go on where they are.
     func move(_ offsets: [TopicPartition: Int64]) throws(BrokerError) {
         guard let client else { throw .leftGroup(name) }
         if try seek(offsets, client) {

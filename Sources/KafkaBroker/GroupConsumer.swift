@@ -6,16 +6,13 @@ import CoreMetrics
 import Primitives
 import Records
 
-/// One named consumer's membership of its group: a librdkafka consumer and the thread that polls it, which is the
-/// only
+/// One named consumer's membership of its group: a librdkafka consumer and the thread that polls it, which is the only
 /// one to touch what is not behind the lock. It always polls, however slow its readers are: partitions whose records
 /// nobody takes are paused. Offsets move by `commit` only.
 ///
-/// Life: created (nothing blocks) → joining → assigned and revoked any number of times → `close` → the thread
-/// leaves the
-/// group, ends, and says so (`ended`).
-// SAFETY: everything mutable is either behind `inbox`, or used by the poll thread only, on which librdkafka also
-// calls
+/// Life: created (nothing blocks) → joining → assigned and revoked any number of times → `close` → the thread leaves
+/// the group, ends, and says so (`ended`).
+// SAFETY: everything mutable is either behind `inbox`, or used by the poll thread only, on which librdkafka also calls
 // the delegate's methods.
 final class GroupConsumer: @unchecked Sendable {
     typealias FetchCompletion = @Sendable (Result<FetchResult, BrokerError>) -> Void

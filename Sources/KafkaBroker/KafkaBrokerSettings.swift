@@ -60,8 +60,7 @@ public struct KafkaBrokerSettings: Sendable {
     public var revocationDrain = Duration.seconds(5)
     /// How long a fetch may take, once there is something to fetch.
     public var readTimeout = Duration.seconds(10)
-    /// A named consumer that goes back by at most so many offsets reads them again beside its stream; farther back
-    /// the
+    /// A named consumer that goes back by at most so many offsets reads them again beside its stream; farther back the
     /// stream itself begins there.
     public var rereadOffsetsMax: Int64 = 10_000
     /// Threads, each with a client, for reads without a group and records that are handed out again.
@@ -73,8 +72,7 @@ public struct KafkaBrokerSettings: Sendable {
     /// Reads that wait for records at one time; more are refused (`too_many_watches`).
     public var watchesMax = 10_000
     /// How often committed offsets of consumers without members are committed again, unchanged: a cluster forgets
-    /// those
-    /// of empty groups (`offsets.retention.minutes`, 7 days).
+    /// those of empty groups (`offsets.retention.minutes`, 7 days).
     public var offsetsRecommit = Duration.seconds(24 * 3600)
     /// Whether the cluster has DeleteGroups (Kafka 1.1). librdkafka 2.0 aborts the process where it asks one that has
     /// not, as its mock cluster: then the offsets of forgotten consumers stay until they expire.

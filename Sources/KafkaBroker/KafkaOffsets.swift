@@ -124,8 +124,7 @@ public final class KafkaOffsets: OffsetStore {
         }
     }
 
-    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them
-    /// when
+    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them when
     /// they are there.
     public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
         try follower.load(within: settings.adminTimeout)

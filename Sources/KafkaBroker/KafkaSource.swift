@@ -39,8 +39,7 @@ public final class KafkaSource: RecordSource {
         try watcher.add(partition, from: offset, told: told)
     }
 
-    /// Leaves every group and ends the threads; waits for at most `KafkaBrokerSettings.closeTimeout` and what is
-    /// being
+    /// Leaves every group and ends the threads; waits for at most `KafkaBrokerSettings.closeTimeout` and what is being
     /// read.
     public func stop() {
         members.stop()

@@ -6,10 +6,8 @@ import Primitives
 import Records
 
 /// Commits the offsets of consumers that nobody uses again, unchanged, every `offsetsRecommit`: a cluster forgets
-/// those
-/// of groups without members (`offsets.retention.minutes`, counted from when the last member left). Several
-/// gateways do
-/// it side by side; each writes what is there.
+/// those of groups without members (`offsets.retention.minutes`, counted from when the last member left). Several
+/// gateways do it side by side; each writes what is there.
 final class OffsetKeeper: Sendable {
     private let settings: KafkaBrokerSettings
     private let admin: GroupAdmin
@@ -47,8 +45,7 @@ final class OffsetKeeper: Sendable {
     }
 
     /// Between the reading and the writing somebody may use the consumer and leave it again: then what was
-    /// acknowledged
-    /// in that moment is delivered once more.
+    /// acknowledged in that moment is delivered once more.
     private func recommit(_ name: ConsumerName) {
         guard members.live(name) == nil else { return }
         do throws(BrokerError) {

@@ -2,8 +2,7 @@ import Primitives
 
 /// How many bytes each live consumer may fetch ahead: half of `prefetchBytesMax` is divided evenly between
 /// `consumersActiveMax`, so that the last one has its share, and each takes an eighth of what is left of the other
-/// half.
-/// Any thread may call.
+/// half. Any thread may call.
 final class PrefetchShares: Sendable {
     private let least: Int
     private let spare: Lock<Int>

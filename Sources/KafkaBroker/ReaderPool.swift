@@ -7,8 +7,7 @@ import Records
 
 /// Reads without a group: a few threads with a client each, which take one read at a time. Any thread may call.
 ///
-/// A read asks for the watermarks as `read_committed` sees them, begins at its offset, and ends at the end that it
-/// was
+/// A read asks for the watermarks as `read_committed` sees them, begins at its offset, and ends at the end that it was
 /// told: it never waits for records to come.
 final class ReaderPool: Sendable {
     private struct Job: Sendable {

@@ -7,9 +7,8 @@ extension KafkaClient {
     /// Where a partition begins and ends for readers of committed records, asked of the cluster. Blocks, for at most
     /// `limit` and the metadata request that follows a failure.
     ///
-    /// (`rd_kafka_query_watermark_offsets` keeps no deadline once its requests are queued for a leader that is
-    /// gone, and
-    /// never learns of the new one.)
+    /// (`rd_kafka_query_watermark_offsets` keeps no deadline once its requests are queued for a leader that is gone,
+    /// and never learns of the new one.)
     ///
     /// - Throws: `unknown_topic` and `unknown_partition` when fresh metadata say so, else by `ErrorTable`.
     func watermarks(of place: TopicPartition, within limit: Duration) throws(BrokerError) -> (low: Int64, high: Int64) {

@@ -65,11 +65,13 @@ import Testing
         let doomed = try GatewayProcess(
             in: left.process.directory, broker,
             arguments: ["--crash-at", point, "--passage", String(passage)], executable: "postrider-crash-points")
+        // try?: at some points it dies before it serves; how it ended is looked at below.
         if let client = try? doomed.client() {
             // Bounded: it dies long before.
             for number in 0..<10_000 {
                 let value = "under-\(number)"
                 left.unanswered = value
+                // try?: gone in the middle of a request; how it ended is looked at below.
                 guard let receipt = try? client.produce(topic, value) else { break }
                 left.unanswered = nil
                 left.accepted.append(value)

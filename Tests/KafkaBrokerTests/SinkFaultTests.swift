@@ -7,10 +7,9 @@ import Testing
 
 @testable import KafkaBroker
 
-/// Faults of a mock cluster. It shows aborted records to everybody (`MockLimits`), so that what can be looked
-/// at here is
-/// that every record is there, and in order when each is counted where it was delivered at last; that it is there only
-/// once is looked at on a real cluster.
+/// Faults of a mock cluster. It shows aborted records to everybody (`MockLimits`), so that what can be looked at here
+/// is that every record is there, and in order when each is counted where it was delivered at last; that it is there
+/// only once is looked at on a real cluster.
 @Suite struct SinkFaultTests {
     struct Fault: CustomTestStringConvertible, Sendable {
         var kind: RequestKind
