@@ -37,7 +37,8 @@ struct Batch {
     mutating func settle(_ count: Int) -> TopicCounts {
         // Not a success: the tries stay as small as they are.
         guard count > 0 else { return TopicCounts() }
-        let settled = TopicCounts(records.prefix(count).lazy.map(\.spooled.topic))
+        var settled = TopicCounts()
+        for index in records.indices.prefix(count) { settled.add(records[index].spooled.topic) }
         records.removeFirst(count)
         isWhole = false
         if let limit { self.limit = limit * 2 < records.count ? limit * 2 : nil }

@@ -129,7 +129,8 @@ struct ClientConfiguration {
             ("acks", "all"),
             ("queue.buffering.max.kbytes", String(max(1, settings.producerQueueBytes >> 10))),
             ("queue.buffering.max.messages", "1000000"),
-            ("linger.ms", settings.properties["linger.ms"] ?? "5"),
+            // Whole batches only, while a hand-over is queued; its end flushes, which does not wait.
+            ("linger.ms", settings.properties["linger.ms"] ?? "100"),
             ("batch.size", String(batchBytes)),
             ("message.max.bytes", String(settings.recordBytesMax + Self.messageOverheadBytes)),
             // A producer asks for ends of partitions only, and wants the real ones.

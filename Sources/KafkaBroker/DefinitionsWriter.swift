@@ -76,7 +76,7 @@ final class DefinitionsWriter: KafkaClientDelegate {
         let opaque = Unmanaged.passRetained(write)
         let key = Array(name.text.utf8)
         let code = bytes.map { Array($0) }.withBytes { value, count in
-            pr_produce(
+            pr_produce_by_name(
                 client.handle, settings.consumersTopic, DefinitionsTopic.partition, key, key.count, value, count,
                 clock.wallMilliseconds(), headers, opaque.toOpaque())
         }

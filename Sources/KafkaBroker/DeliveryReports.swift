@@ -27,23 +27,18 @@ final class DeliveryReports: KafkaClientDelegate {
 
     /// Forgets the last hand-over, of which no report may be outstanding.
     ///
-    /// - Parameter slots: messages at most.
+    /// - Parameter slots: messages that will be produced. Their number is told beforehand because a report may come at
+    ///   once; where one is not taken no report comes, and the hand-over has failed.
     func begin(slots: Int) {
         state.withLock { state in
             state.placed = Array(repeating: Placed(offset: -1, timestampMs: -1), count: slots)
-            state.outstanding = 0
+            state.outstanding = slots
             state.failure = nil
             state.clientError = nil
         }
     }
 
-    /// Before the message is produced: its report may come at once.
-    func expect() { state.withLock { $0.outstanding += 1 } }
-
-    /// The message was not taken: no report will come.
-    func refused() { state.withLock { $0.outstanding -= 1 } }
-
-    /// Messages without a report.
+    /// Messages of this hand-over without a report.
     var outstanding: Int { state.withLock { $0.outstanding } }
 
     /// The first message that was refused; what failed with it or was purged because of it does not count.

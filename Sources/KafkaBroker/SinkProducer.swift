@@ -19,8 +19,7 @@ final class SinkProducer: @unchecked Sendable {
 
     private struct Topic {
         let name: TopicName
-        /// Null-terminated.
-        let cName: [CChar]
+        let handle: TopicHandle
         var partitions: Int32
         var asked: MonotonicInstant
         var partitioner = Partitioner()
@@ -36,6 +35,7 @@ final class SinkProducer: @unchecked Sendable {
     private let batchBytes: Int
     private let limits: BatchLimits
     private var checkpointSlot: Int?
+    private var checkpointTopic: TopicHandle?
     private var topics: [Topic] = []
     private var indices: [TopicName: Int] = [:]
     private let isOpen = Lock(true)
@@ -76,21 +76,24 @@ final class SinkProducer: @unchecked Sendable {
             indices = [:]
         }
         let now = SystemClock().now()
-        for outgoing in batch {
-            let spooled = outgoing.spooled
+        // By index: a copy of each record would count as a holder of everything in it.
+        for slot in batch.indices {
             // Batches are mostly runs of one topic.
             var index = places.last?.topic ?? -1
-            if index < 0 || topics[index].name != spooled.topic { index = try self.index(of: spooled.topic, now) }
-            if let explicit = spooled.partition, explicit < 0 || explicit >= topics[index].partitions {
+            if index < 0 || topics[index].name != batch[slot].spooled.topic {
+                index = try self.index(of: batch[slot].spooled.topic, now)
+            }
+            let explicit = batch[slot].spooled.partition
+            if let explicit, explicit < 0 || explicit >= topics[index].partitions {
                 try refresh(index, SystemClock().now())
                 guard explicit >= 0, explicit < topics[index].partitions else {
                     throw BrokerError(
                         .retriable, code: "partition_missing",
-                        detail: "\(spooled.topic) has \(topics[index].partitions) partitions, and no \(explicit)")
+                        detail: "\(topics[index].name) has \(topics[index].partitions) partitions, and no \(explicit)")
                 }
             }
             let partition = topics[index].partitioner.partition(
-                key: spooled.record.key, explicit: spooled.partition, count: topics[index].partitions)
+                key: batch[slot].spooled.record.key, explicit: explicit, count: topics[index].partitions)
             places.append(Place(topic: index, partition: partition))
         }
         return places
@@ -101,8 +104,9 @@ final class SinkProducer: @unchecked Sendable {
             if now - topics[known].asked > settings.metadataRefresh { try refresh(known, now) }
             return known
         }
-        let (partitions, bytes) = (try ask(name), Array(name.text.utf8CString))
-        topics.append(Topic(name: name, cName: bytes, partitions: partitions, asked: now))
+        let partitions = try ask(name)
+        topics.append(
+            Topic(name: name, handle: try TopicHandle(name.text, of: client), partitions: partitions, asked: now))
         indices[name] = topics.count - 1
         return topics.count - 1
     }
@@ -131,7 +135,7 @@ final class SinkProducer: @unchecked Sendable {
     /// Forgets what was sent before, all of which is acknowledged.
     ///
     /// - Parameters:
-    ///   - slots: messages that follow.
+    ///   - slots: messages that follow, all of them: `flush` waits for so many.
     ///   - checkpointSlot: which of them is not anybody's record.
     func begin(slots: Int, checkpointSlot: Int? = nil) {
         reports.begin(slots: slots)
@@ -153,7 +157,7 @@ final class SinkProducer: @unchecked Sendable {
         rd_kafka_header_add(headers, RecordID.header, RecordID.header.utf8.count, id, id.utf8.count)
         do {
             try produce(
-                topics[place.topic].cName, place.partition, key: record.key, value: record.value,
+                topics[place.topic].handle, place.partition, key: record.key, value: record.value,
                 timestampMs: record.timestampMs, headers: headers, slot: slot, patience)
         } catch {
             rd_kafka_headers_destroy(headers)
@@ -162,17 +166,23 @@ final class SinkProducer: @unchecked Sendable {
     }
 
     func send(_ checkpoint: SinkCheckpoint, slot: Int, _ patience: Patience) throws(BrokerError) {
+        let topic: TopicHandle
+        if let known = checkpointTopic {
+            topic = known
+        } else {
+            topic = try TopicHandle(settings.checkpointTopic, of: client)
+            checkpointTopic = topic
+        }
         try produce(
-            Array(settings.checkpointTopic.utf8CString), CheckpointTopic.partition(lane: lane), key: checkpointKey,
+            topic, CheckpointTopic.partition(lane: lane), key: checkpointKey,
             value: CheckpointTopic.encode(checkpoint), timestampMs: SystemClock().wallMilliseconds(), headers: nil,
             slot: slot, patience)
     }
 
     private func produce(
-        _ topic: [CChar], _ partition: Int32, key: ByteSlice?, value: ByteSlice?, timestampMs: Int64,
+        _ topic: TopicHandle, _ partition: Int32, key: ByteSlice?, value: ByteSlice?, timestampMs: Int64,
         headers: OpaquePointer?, slot: Int, _ patience: Patience
     ) throws(BrokerError) {
-        reports.expect()
         // librdkafka takes 0 for "now"; 1970 itself cannot be said.
         let timestampMs = timestampMs == 0 ? 1 : timestampMs
         var code = RD_KAFKA_RESP_ERR_NO_ERROR
@@ -180,25 +190,15 @@ final class SinkProducer: @unchecked Sendable {
             code = withPointer(key) { key, keyBytes in
                 withPointer(value) { value, valueBytes in
                     pr_produce(
-                        client.handle, topic, partition, key, keyBytes, value, valueBytes, timestampMs, headers,
+                        client.handle, topic.pointer, partition, key, keyBytes, value, valueBytes, timestampMs, headers,
                         DeliveryReports.opaque(slot: slot))
                 }
             }
-            guard code == RD_KAFKA_RESP_ERR__QUEUE_FULL, let left = try patienceLeft(patience) else { break }
+            guard code == RD_KAFKA_RESP_ERR__QUEUE_FULL, let left = try patience.next() else { break }
             rd_kafka_poll(client.handle, min(left, Self.queueFullWaitMs))
         }
         guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return }
-        reports.refused()
         throw refusal(KafkaError(code), slot: slot)
-    }
-
-    private func patienceLeft(_ patience: Patience) throws(BrokerError) -> Int32? {
-        do throws(BrokerError) {
-            return try patience.next()
-        } catch {
-            reports.refused()
-            throw error
-        }
     }
 
     /// Waits until every message has its report. Blocks.
@@ -277,8 +277,27 @@ final class SinkProducer: @unchecked Sendable {
     /// Gives up what is queued. More than once does nothing more.
     func close() {
         isOpen.withLock { $0 = false }
+        // Before their client.
+        topics = []
+        indices = [:]
+        checkpointTopic = nil
         client.close(within: settings.closeTimeout)
     }
+}
+
+/// A topic as its producer knows it. Must go before its client is closed.
+// SAFETY: immutable; librdkafka's topics may be used by any thread.
+private final class TopicHandle: @unchecked Sendable {
+    let pointer: OpaquePointer
+
+    init(_ name: String, of client: KafkaClient) throws(BrokerError) {
+        guard let pointer = rd_kafka_topic_new(client.handle, name, nil) else {
+            throw ErrorTable.brokerError(KafkaError(rd_kafka_last_error()))
+        }
+        self.pointer = pointer
+    }
+
+    deinit { rd_kafka_topic_destroy(pointer) }
 }
 
 /// The header by which a reader finds out which accepted record it has before it.

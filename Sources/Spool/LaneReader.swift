@@ -197,7 +197,7 @@ public final class LaneReader {
         }
         found = taken[...]
         position = end
-        backlog.read(taken.lazy.map { ($0.lsn, $0.spooled.topic) }, end: position)
+        backlog.read(taken.indices.lazy.map { (taken[$0].lsn, taken[$0].spooled.topic) }, end: position)
     }
 
     private func fail(_ at: LSN, _ error: MalformedBytes) throws(JournalError) -> Never {

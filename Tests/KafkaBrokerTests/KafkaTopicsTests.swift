@@ -202,7 +202,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
 
     private func send(_ client: KafkaClient, partition: Int32, _ value: String) throws {
         let bytes = Array(value.utf8)
-        try check(pr_produce(client.handle, "orders", partition, nil, 0, bytes, bytes.count, 0, nil, nil))
+        try check(pr_produce_by_name(client.handle, "orders", partition, nil, 0, bytes, bytes.count, 0, nil, nil))
         try check(rd_kafka_flush(client.handle, 10_000))
     }
 }

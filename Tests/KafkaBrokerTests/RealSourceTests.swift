@@ -45,7 +45,8 @@ import Testing
         for value in values {
             let bytes = Array(value.utf8)
             try check(
-                pr_produce(client.handle, place.topic.text, place.partition, nil, 0, bytes, bytes.count, 0, nil, nil))
+                pr_produce_by_name(
+                    client.handle, place.topic.text, place.partition, nil, 0, bytes, bytes.count, 0, nil, nil))
         }
         try check(rd_kafka_flush(client.handle, 20_000))
         if commits {

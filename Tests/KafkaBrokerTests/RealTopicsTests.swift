@@ -155,7 +155,8 @@ private final class Producer {
         try check(rd_kafka_header_add(headers, "postrider-id", -1, identity, 57))
         let bytes = [UInt8](repeating: 120, count: value)
         try check(
-            pr_produce(client.handle, topic.text, partition, nil, 0, bytes, bytes.count, timestampMs, headers, nil))
+            pr_produce_by_name(
+                client.handle, topic.text, partition, nil, 0, bytes, bytes.count, timestampMs, headers, nil))
         try check(rd_kafka_flush(client.handle, 20_000))
     }
 }

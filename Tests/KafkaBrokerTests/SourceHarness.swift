@@ -48,7 +48,7 @@ final class SourceHarness {
         for value in values {
             let bytes = Array(value.utf8)
             try check(
-                pr_produce(
+                pr_produce_by_name(
                     producer.handle, place.topic.text, place.partition, nil, 0, bytes, bytes.count, 0, nil, nil))
         }
         try check(rd_kafka_flush(producer.handle, 20_000))

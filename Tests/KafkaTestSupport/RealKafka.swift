@@ -64,7 +64,7 @@ public enum RealKafka {
             client = RealKafka.producer(["transactional.id": topic + String(UInt64.random(in: .min ... .max))])
             Self.must(rd_kafka_init_transactions(client, 30_000))
             Self.must(rd_kafka_begin_transaction(client))
-            let code = pr_produce(client, topic, partition, "other", 5, "x", 1, 0, nil, nil)
+            let code = pr_produce_by_name(client, topic, partition, "other", 5, "x", 1, 0, nil, nil)
             guard code == RD_KAFKA_RESP_ERR_NO_ERROR, rd_kafka_flush(client, 30_000) == RD_KAFKA_RESP_ERR_NO_ERROR
             else { preconditionFailure("the cluster did not take a record") }
         }
