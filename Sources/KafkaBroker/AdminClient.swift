@@ -176,7 +176,7 @@ struct AdminClient: Sendable {
         _ topic: TopicName, below offsets: [Int32: Int64], until deadline: MonotonicInstant
     ) throws(KafkaError) -> [Int32: Result<Int64, KafkaError>] {
         let list = TopicPartitionList(topic, offsets)
-        var records = [rd_kafka_DeleteRecords_new(list.pointer)]
+        var records = [list.withPointer { rd_kafka_DeleteRecords_new($0) }]
         defer { rd_kafka_DeleteRecords_destroy_array(&records, records.count) }
         var lows: [Int32: Result<Int64, KafkaError>] = [:]
         try call(RD_KAFKA_ADMIN_OP_DELETERECORDS, until: deadline) { options, queue in
@@ -203,8 +203,9 @@ struct AdminClient: Sendable {
         if partitions.isEmpty { return [:] }
         let list = TopicPartitionList(
             topic, Dictionary(partitions.map { ($0, time) }, uniquingKeysWith: { first, _ in first }))
-        try check(rd_kafka_offsets_for_times(client.handle, list.pointer, left(deadline).timeoutMs))
-        return TopicPartitionList.offsets(in: list.pointer)
+        let timeoutMs = left(deadline).timeoutMs
+        try check(list.withPointer { rd_kafka_offsets_for_times(client.handle, $0, timeoutMs) })
+        return list.withPointer { TopicPartitionList.offsets(in: $0) }
     }
 
     // MARK: - Calls

@@ -120,7 +120,7 @@ final class DefinitionsFollower: @unchecked Sendable {
         let (low, end) = try client.watermarks(of: place, within: settings.adminTimeout)
         let list = TopicPartitionList()
         list.add(place, offset: low)
-        let code = rd_kafka_assign(client.handle, list.pointer)
+        let code = list.withPointer { rd_kafka_assign(client.handle, $0) }
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw ErrorTable.brokerError(KafkaError(code)) }
         var loading: [ConsumerName: ByteSlice]? = [:]
         var position = low

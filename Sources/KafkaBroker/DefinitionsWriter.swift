@@ -36,8 +36,8 @@ final class DefinitionsWriter: KafkaClientDelegate {
             return new
         }
         if let error = client.fatalError {
+            // Closed when the last call that waits for its acknowledgement has let go of it.
             self.client.withLock { if $0 === client { $0 = nil } }
-            client.close(within: .zero)
             throw BrokerError(.retriable, code: "definitions_producer_failed", detail: error.description)
         }
         if !isEnsured.withLock({ $0 }) {
@@ -45,6 +45,7 @@ final class DefinitionsWriter: KafkaClientDelegate {
             isEnsured.withLock { $0 = true }
         }
         let write = Write()
+        defer { withExtendedLifetime(client) {} }
         do throws(KafkaError) {
             try follower.write(name) { writer throws(KafkaError) in
                 try check(produce(client, name, bytes, writer, write))

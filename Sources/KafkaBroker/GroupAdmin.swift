@@ -22,7 +22,10 @@ struct GroupAdmin: Sendable {
     ) throws(BrokerError) -> [TopicPartition: CommittedOffset] {
         if let partitions, partitions.isEmpty { return [:] }
         let list = partitions.map { TopicPartitionList($0) }
-        var call = rd_kafka_ListConsumerGroupOffsets_new(group(consumer), list?.pointer)
+        let group = group(consumer)
+        var call =
+            list.map { $0.withPointer { rd_kafka_ListConsumerGroupOffsets_new(group, $0) } }
+            ?? rd_kafka_ListConsumerGroupOffsets_new(group, nil)
         defer { rd_kafka_ListConsumerGroupOffsets_destroy(call) }
         var found: [TopicPartition: CommittedOffset] = [:]
         try perform(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
@@ -47,7 +50,7 @@ struct GroupAdmin: Sendable {
         if offsets.isEmpty { return }
         let list = TopicPartitionList(capacity: offsets.count)
         for (place, value) in offsets { list.add(place, offset: value.offset, metadata: value.metadata) }
-        var call = rd_kafka_AlterConsumerGroupOffsets_new(group(consumer), list.pointer)
+        var call = list.withPointer { rd_kafka_AlterConsumerGroupOffsets_new(group(consumer), $0) }
         defer { rd_kafka_AlterConsumerGroupOffsets_destroy(call) }
         try perform(RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
             rd_kafka_AlterConsumerGroupOffsets(client.handle, &call, 1, options, queue)
@@ -63,7 +66,7 @@ struct GroupAdmin: Sendable {
     func delete(_ consumer: ConsumerName, offsetsOf partitions: [TopicPartition]) throws(BrokerError) {
         if partitions.isEmpty { return }
         let list = TopicPartitionList(partitions)
-        var call = rd_kafka_DeleteConsumerGroupOffsets_new(group(consumer), list.pointer)
+        var call = list.withPointer { rd_kafka_DeleteConsumerGroupOffsets_new(group(consumer), $0) }
         defer { rd_kafka_DeleteConsumerGroupOffsets_destroy(call) }
         try perform(RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, of: consumer) { options, queue in
             rd_kafka_DeleteConsumerGroupOffsets(client.handle, &call, 1, options, queue)

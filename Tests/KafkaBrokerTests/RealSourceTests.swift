@@ -60,7 +60,7 @@ import Testing
         defer { client.close(within: .seconds(5)) }
         let list = TopicPartitionList()
         list.add(place, offset: offset)
-        var call = rd_kafka_DeleteRecords_new(list.pointer)
+        var call = list.withPointer { rd_kafka_DeleteRecords_new($0) }
         defer { rd_kafka_DeleteRecords_destroy(call) }
         try client.administer(RD_KAFKA_ADMIN_OP_DELETERECORDS, within: .seconds(20)) { options, queue in
             rd_kafka_DeleteRecords(client.handle, &call, 1, options, queue)
