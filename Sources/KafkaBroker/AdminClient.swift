@@ -212,44 +212,13 @@ struct AdminClient: Sendable {
 
     private func left(_ deadline: MonotonicInstant) -> Duration { deadline - clock.now() }
 
-    /// Makes one call and waits for its event.
     private func call(
         _ operation: rd_kafka_admin_op_t, at broker: Int32? = nil, until deadline: MonotonicInstant,
         _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
         answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
     ) throws(KafkaError) {
-        let timeout = left(deadline)
-        guard timeout > .zero else { throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT) }
-        let options = rd_kafka_AdminOptions_new(client.handle, operation)
-        defer { rd_kafka_AdminOptions_destroy(options) }
-        var reason = [CChar](repeating: 0, count: 512)
-        try check(
-            rd_kafka_AdminOptions_set_request_timeout(options, timeout.timeoutMs, &reason, reason.count))
-        if let broker { try check(rd_kafka_AdminOptions_set_broker(options, broker, &reason, reason.count)) }
-        switch operation {
-        case RD_KAFKA_ADMIN_OP_CREATETOPICS, RD_KAFKA_ADMIN_OP_DELETETOPICS, RD_KAFKA_ADMIN_OP_DELETERECORDS:
-            // Most of it: the answer needs time, too.
-            let work = (timeout * 3 / 4).timeoutMs
-            try check(
-                rd_kafka_AdminOptions_set_operation_timeout(options, work, &reason, reason.count))
-        default: break
-        }
-        let queue = rd_kafka_queue_new(client.handle)
-        defer { rd_kafka_queue_destroy(queue) }
-        start(options, queue)
-        guard let event = rd_kafka_queue_poll(queue, (timeout + Self.grace).timeoutMs) else {
-            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
-        }
-        defer { rd_kafka_event_destroy(event) }
-        let code = rd_kafka_event_error(event)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
-        }
-        try answer(event)
+        try client.administer(operation, at: broker, within: left(deadline), start, answer: answer)
     }
-
-    /// The library tells of its own time-out.
-    private static let grace = Duration.seconds(1)
 }
 
 extension TopicPartitionList {

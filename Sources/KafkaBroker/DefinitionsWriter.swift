@@ -12,14 +12,16 @@ final class DefinitionsWriter: KafkaClientDelegate {
 
     private let settings: KafkaBrokerSettings
     private let follower: DefinitionsFollower
+    private let interruption: Interruption
     private let client = Lock<KafkaClient?>(nil)
     /// The topic is there.
     private let isEnsured = Lock(false)
     private let clock = SystemClock()
 
-    init(settings: KafkaBrokerSettings, follower: DefinitionsFollower) {
+    init(settings: KafkaBrokerSettings, follower: DefinitionsFollower, interruption: Interruption) {
         self.settings = settings
         self.follower = follower
+        self.interruption = interruption
     }
 
     /// - Parameter bytes: nil: forgotten.
@@ -41,7 +43,7 @@ final class DefinitionsWriter: KafkaClientDelegate {
             throw BrokerError(.retriable, code: "definitions_producer_failed", detail: error.description)
         }
         if !isEnsured.withLock({ $0 }) {
-            try DefinitionsTopic.ensure(client, follower.place, settings)
+            try follower.topic.ensure(client, settings, interruption, follower.log)
             isEnsured.withLock { $0 = true }
         }
         let write = Write()
@@ -51,7 +53,7 @@ final class DefinitionsWriter: KafkaClientDelegate {
                 try check(produce(client, name, bytes, writer, write))
             }
             let deadline = clock.now() + settings.adminTimeout
-            while clock.now() < deadline {
+            while clock.now() < deadline, !interruption.isSet {
                 rd_kafka_poll(client.handle, Self.pollMs)
                 if let code = write.code.withLock({ $0 }) { return try check(code) }
             }

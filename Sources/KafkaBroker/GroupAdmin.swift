@@ -8,9 +8,12 @@ import Records
 struct GroupAdmin: Sendable {
     let client: KafkaClient
     let settings: KafkaBrokerSettings
+    let interruption: Interruption
 
-    init(settings: KafkaBrokerSettings) throws(BrokerError) {
+    /// - Parameter interruption: ends calls that wait, soon.
+    init(settings: KafkaBrokerSettings, interruption: Interruption) throws(BrokerError) {
         self.settings = settings
+        self.interruption = interruption
         client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
     }
 
@@ -120,7 +123,8 @@ struct GroupAdmin: Sendable {
         // What the client heard of its brokers since.
         rd_kafka_poll(client.handle, 0)
         do throws(KafkaError) {
-            try client.administer(operation, within: settings.adminTimeout, start, answer: answer)
+            try client.administer(
+                operation, within: settings.adminTimeout, interruption: interruption, start, answer: answer)
         } catch {
             switch error.code {
             case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP,
@@ -129,33 +133,5 @@ struct GroupAdmin: Sendable {
             default: throw .commit(error, of: consumer)
             }
         }
-    }
-}
-
-extension KafkaClient {
-    /// Makes one administrative call and waits for its event; blocks a little longer than `limit` at most.
-    func administer(
-        _ operation: rd_kafka_admin_op_t, within limit: Duration,
-        _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
-        answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
-    ) throws(KafkaError) {
-        let options = rd_kafka_AdminOptions_new(handle, operation)
-        defer { rd_kafka_AdminOptions_destroy(options) }
-        let timeoutMs = Int32(limit.wholeMilliseconds)
-        var reason = [CChar](repeating: 0, count: 512)
-        try check(rd_kafka_AdminOptions_set_request_timeout(options, timeoutMs, &reason, reason.count))
-        let queue = rd_kafka_queue_new(handle)
-        defer { rd_kafka_queue_destroy(queue) }
-        start(options, queue)
-        // The library tells of its own time-out.
-        guard let event = rd_kafka_queue_poll(queue, timeoutMs + 1_000) else {
-            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
-        }
-        defer { rd_kafka_event_destroy(event) }
-        let code = rd_kafka_event_error(event)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
-        }
-        try answer(event)
     }
 }
