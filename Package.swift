@@ -108,13 +108,14 @@ let package = Package(
             name: "GatewayTestSupport",
             dependencies: [
                 "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
+                "TestSupport",
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests(
             "GatewayTests",
             [
                 "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
-                "KafkaTestSupport", "Primitives", .product(name: "Yams", package: "Yams"),
+                "KafkaTestSupport", "Primitives", "TestSupport", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",
@@ -139,7 +140,7 @@ let package = Package(
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
-        tests("StoreTests", ["Store", "Primitives"]),
+        tests("StoreTests", ["Store", "Primitives", "TestSupport"]),
         tests(
             "EmbeddedBrokerTests",
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),

@@ -78,10 +78,18 @@ public struct GatewayView: Sendable {
         /// Its last failure since it was last reached.
         public var error: String?
         public var detail: String?
+        /// Topics that are written to and can lose data, each with its reasons in its description; nil: nobody looks,
+        /// or has so far.
+        public var topicsWarned: Int?
+        /// What about the broker's state can lose what the gateway keeps there, in words for people.
+        public var warnings: [String]
 
         public init(
-            kind: String, guarantee: String, reachable: Bool?, error: String? = nil, detail: String? = nil
+            kind: String, guarantee: String, reachable: Bool?, error: String? = nil, detail: String? = nil,
+            topicsWarned: Int? = nil, warnings: [String] = []
         ) {
+            self.topicsWarned = topicsWarned
+            self.warnings = warnings
             self.kind = kind
             self.guarantee = guarantee
             self.reachable = reachable

@@ -67,7 +67,7 @@ extension GatewayView.Lane {
 }
 
 extension GatewayView.Broker {
-    /// `"kind":…,"guarantee":…,"reachable":…,"error":…,"detail":…`
+    /// `"kind":…,"guarantee":…,"reachable":…,"error":…,"detail":…,"topics_warned":…,"warnings":[…]`
     fileprivate func write(to writer: inout JSONWriter) {
         writer.key("kind")
         writer.string(kind)
@@ -78,6 +78,14 @@ extension GatewayView.Broker {
             writer.bool(reachable)
         }
         writer.failure(error, detail)
+        if let topicsWarned {
+            writer.key("topics_warned")
+            writer.integer(topicsWarned)
+        }
+        if !warnings.isEmpty {
+            writer.key("warnings")
+            writer.array { writer in for warning in warnings { writer.string(warning) } }
+        }
     }
 }
 

@@ -60,7 +60,7 @@ extension Consumers: DefinitionWatcher {
     }
 
     private func end(
-        _ entry: Optional<Table.Entry>, _ name: ConsumerName, _ error: ConsumerError, _ next: Optional<Table.Entry>,
+        _ entry: Table.Entry?, _ name: ConsumerName, _ error: ConsumerError, _ next: Table.Entry?,
         _ done: @escaping @Sendable () -> Void
     ) {
         let replace: @Sendable () -> Void = { [self] in

@@ -64,7 +64,8 @@ extension BrokerParts {
                 let isAway = health.isReachable == false
                 return GatewayView.Broker(
                     kind: BrokerKind.kafka.rawValue, guarantee: guarantee, reachable: health.isReachable,
-                    detail: isAway ? health.lastError : nil)
+                    detail: isAway ? health.lastError : nil, topicsWarned: health.topicsWarned,
+                    warnings: health.ownTopicWarnings)
             },
             close: {
                 offsets.stop()

@@ -40,24 +40,31 @@ extension Settings {
             "Replicas of topics that Postrider creates; cluster: as its brokers are configured.",
             get: { $0.kafka.replicationFactor.map(Int.init) }, set: { $0.kafka.replicationFactor = $1.map(Int16.init) }
         ),
-        time(
-            "broker.kafka.socket_timeout", \.kafka.socketTimeout, .seconds(1), .seconds(300),
+        duration(
+            "broker.kafka.socket_timeout", \.kafka.socketTimeout, within: .seconds(1) ... .seconds(300),
             "A request without an answer for this long fails."),
-        time(
-            "broker.kafka.transaction_timeout", \.kafka.transactionTimeout, .seconds(1), .seconds(900),
+        duration(
+            "broker.kafka.transaction_timeout", \.kafka.transactionTimeout, within: .seconds(1) ... .seconds(900),
             "A transaction open for longer is ended by the cluster."),
-        time(
-            "broker.kafka.reconnect_max", \.kafka.reconnectMax, .milliseconds(50), .seconds(60),
+        duration(
+            "broker.kafka.reconnect_max", \.kafka.reconnectMax, within: .milliseconds(50) ... .seconds(60),
             "Longest pause between tries to connect."),
-        time(
-            "broker.kafka.admin_timeout", \.kafka.adminTimeout, .seconds(1), .seconds(300),
+        duration(
+            "broker.kafka.admin_timeout", \.kafka.adminTimeout, within: .seconds(1) ... .seconds(300),
             "For one call about topics."),
-        time(
-            "broker.kafka.close_timeout", \.kafka.closeTimeout, .milliseconds(100), .seconds(60),
+        duration(
+            "broker.kafka.close_timeout", \.kafka.closeTimeout, within: .milliseconds(100) ... .seconds(60),
             "How long a client may take to close before it is left to end by itself."),
-        time(
-            "broker.kafka.metadata_refresh", \.kafka.metadataRefresh, .seconds(1), .seconds(3600),
+        duration(
+            "broker.kafka.metadata_refresh", \.kafka.metadataRefresh, within: .seconds(1) ... .seconds(3600),
             "How old what is known of topics may get."),
+        count(
+            "broker.kafka.readers", \.kafka.readers, 1...64,
+            "Reads without a consumer, and of records that are handed out again, at one time."),
+        duration(
+            "broker.kafka.offsets_recommit", \.kafka.offsetsRecommit, within: .seconds(60) ... .seconds(30 * 86_400),
+            "Pause between commits of idle consumers' offsets; under the cluster's offsets.retention.minutes."
+        ),
     ]
 
     /// Before the names of librdkafka's properties.
@@ -121,19 +128,5 @@ extension Settings {
                 return set(&settings, value)
             },
             show: { get($0).map { String($0) } ?? "cluster" })
-    }
-
-    private static func time(
-        _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable, _ least: Duration,
-        _ most: Duration, _ help: String
-    ) -> SettingKey {
-        SettingKey(
-            name: name, help: help, expected: "a time from \(showDuration(least)) to \(showDuration(most))",
-            set: { settings, text in
-                guard let value = parseDuration(text), value >= least, value <= most else { return nil }
-                settings[keyPath: path] = value
-                return ()
-            },
-            show: { showDuration($0[keyPath: path]) })
     }
 }

@@ -176,7 +176,7 @@ struct AdminClient: Sendable {
         _ topic: TopicName, below offsets: [Int32: Int64], until deadline: MonotonicInstant
     ) throws(KafkaError) -> [Int32: Result<Int64, KafkaError>] {
         let list = TopicPartitionList(topic, offsets)
-        var records = [rd_kafka_DeleteRecords_new(list.pointer)]
+        var records = [list.withPointer { rd_kafka_DeleteRecords_new($0) }]
         defer { rd_kafka_DeleteRecords_destroy_array(&records, records.count) }
         var lows: [Int32: Result<Int64, KafkaError>] = [:]
         try call(RD_KAFKA_ADMIN_OP_DELETERECORDS, until: deadline) { options, queue in
@@ -203,52 +203,22 @@ struct AdminClient: Sendable {
         if partitions.isEmpty { return [:] }
         let list = TopicPartitionList(
             topic, Dictionary(partitions.map { ($0, time) }, uniquingKeysWith: { first, _ in first }))
-        try check(rd_kafka_offsets_for_times(client.handle, list.pointer, left(deadline).timeoutMs))
-        return TopicPartitionList.offsets(in: list.pointer)
+        let timeoutMs = left(deadline).timeoutMs
+        try check(list.withPointer { rd_kafka_offsets_for_times(client.handle, $0, timeoutMs) })
+        return list.withPointer { TopicPartitionList.offsets(in: $0) }
     }
 
     // MARK: - Calls
 
     private func left(_ deadline: MonotonicInstant) -> Duration { deadline - clock.now() }
 
-    /// Makes one call and waits for its event.
     private func call(
         _ operation: rd_kafka_admin_op_t, at broker: Int32? = nil, until deadline: MonotonicInstant,
         _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
         answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
     ) throws(KafkaError) {
-        let timeout = left(deadline)
-        guard timeout > .zero else { throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT) }
-        let options = rd_kafka_AdminOptions_new(client.handle, operation)
-        defer { rd_kafka_AdminOptions_destroy(options) }
-        var reason = [CChar](repeating: 0, count: 512)
-        try check(
-            rd_kafka_AdminOptions_set_request_timeout(options, timeout.timeoutMs, &reason, reason.count))
-        if let broker { try check(rd_kafka_AdminOptions_set_broker(options, broker, &reason, reason.count)) }
-        switch operation {
-        case RD_KAFKA_ADMIN_OP_CREATETOPICS, RD_KAFKA_ADMIN_OP_DELETETOPICS, RD_KAFKA_ADMIN_OP_DELETERECORDS:
-            // Most of it: the answer needs time, too.
-            let work = (timeout * 3 / 4).timeoutMs
-            try check(
-                rd_kafka_AdminOptions_set_operation_timeout(options, work, &reason, reason.count))
-        default: break
-        }
-        let queue = rd_kafka_queue_new(client.handle)
-        defer { rd_kafka_queue_destroy(queue) }
-        start(options, queue)
-        guard let event = rd_kafka_queue_poll(queue, (timeout + Self.grace).timeoutMs) else {
-            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
-        }
-        defer { rd_kafka_event_destroy(event) }
-        let code = rd_kafka_event_error(event)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
-        }
-        try answer(event)
+        try client.administer(operation, at: broker, within: left(deadline), start, answer: answer)
     }
-
-    /// The library tells of its own time-out.
-    private static let grace = Duration.seconds(1)
 }
 
 extension TopicPartitionList {

@@ -18,7 +18,8 @@ final class DefinitionsFollower: @unchecked Sendable {
         var nextWrite: UInt64 = 1
         /// Changed by another gateway since our last write was told.
         var foreign: Set<ConsumerName> = []
-        var thread: WorkerThread?
+        var isStarted = false
+        var hasEnded = false
         var isStopping = false
         weak var watcher: (any DefinitionWatcher)?
     }
@@ -26,21 +27,22 @@ final class DefinitionsFollower: @unchecked Sendable {
     /// Names this process among all that write.
     let process = UInt64.random(in: 1...UInt64.max)
     private let settings: KafkaBrokerSettings
-    let place: TopicPartition
+    let topic: OwnTopic
+    private let place: TopicPartition
+    private let interruption: Interruption
     private let state = Monitor(State())
     private let clock = SystemClock()
-    private let log = Logger(label: "postrider.kafka.definitions")
+    let log = Logger(label: "postrider.kafka.definitions")
 
     private static let pollMs: Int32 = 200
+    /// Failures in a row that are told to nobody: of a topic that was just made not all brokers know.
+    private static let failuresUntold = 2
 
-    init(settings: KafkaBrokerSettings) throws(BrokerError) {
-        guard let topic = TopicName(settings.consumersTopic) else {
-            throw BrokerError(
-                .processFatal, code: "invalid_configuration",
-                detail: "broker.kafka.consumers_topic: \(settings.consumersTopic) is no topic name")
-        }
+    init(settings: KafkaBrokerSettings, interruption: Interruption) throws(BrokerError) {
+        topic = try OwnTopic(named: settings.consumersTopic, settings)
         self.settings = settings
-        place = TopicPartition(topic: topic, partition: DefinitionsTopic.partition)
+        self.interruption = interruption
+        place = TopicPartition(topic: topic.name, partition: DefinitionsTopic.partition)
     }
 
     /// Every definition. Blocks until they are read, at most `limit`; begins with the first call.
@@ -48,7 +50,9 @@ final class DefinitionsFollower: @unchecked Sendable {
     /// - Throws: why they are not known; retriable, unless a setting is wrong.
     func load(within limit: Duration) throws(BrokerError) -> [ConsumerDefinitionBytes] {
         state.withLock { state in
-            if state.thread == nil { state.thread = WorkerThread(name: "kafka-defs") { [self] in run() } }
+            guard !state.isStarted, !state.isStopping else { return }
+            state.isStarted = true
+            _ = WorkerThread(name: "kafka-defs") { [self] in run() }
         }
         let loaded = state.wait(until: clock.now() + limit) {
             state -> Result<[ConsumerDefinitionBytes], BrokerError>? in
@@ -82,13 +86,11 @@ final class DefinitionsFollower: @unchecked Sendable {
         }
     }
 
+    /// Blocks, `closeTimeout` at most: a thread that waits for the cluster longer ends by itself.
     func stop() {
-        let thread = state.withLock { state in
-            state.isStopping = true
-            return state.thread
-        }
+        state.withLock { $0.isStopping = true }
         state.broadcast()
-        thread?.join()
+        _ = state.wait(until: clock.now() + settings.closeTimeout) { !$0.isStarted || $0.hasEnded ? true : nil }
     }
 
     // MARK: The thread
@@ -97,30 +99,44 @@ final class DefinitionsFollower: @unchecked Sendable {
 
     private func run() {
         var backoff = Backoff(initial: .milliseconds(100), cap: .seconds(2))
+        var failures = 0
+        var told: String?
         while !isStopping {
             do throws(BrokerError) {
                 var configuration = ClientConfiguration(settings: settings, role: .reader)
                 configuration.prefetchBytes = settings.readerBytes
                 let client = try KafkaClient(configuration)
                 defer { client.close(within: settings.closeTimeout) }
-                try follow(client)
-                backoff.reset()
+                try follow(client) {
+                    backoff.reset()
+                    (failures, told) = (0, nil)
+                }
             } catch {
-                log.warning("the consumers' definitions cannot be read", metadata: ["error": "\(error)"])
+                failures += 1
+                if failures > Self.failuresUntold, told != error.code {
+                    log.warning(
+                        "the consumers' definitions cannot be read; it is tried again",
+                        metadata: ["error": "\(error)"])
+                    told = error.code
+                }
                 state.withLock { $0.problem = error }
                 state.broadcast()
                 _ = state.wait(until: clock.now() + backoff.nextDelay()) { $0.isStopping ? true : nil }
             }
         }
+        state.withLock { $0.hasEnded = true }
+        state.broadcast()
     }
 
     /// Returns when the topic has to be read from its beginning again.
-    private func follow(_ client: KafkaClient) throws(BrokerError) {
-        try DefinitionsTopic.ensure(client, place, settings)
+    ///
+    /// - Parameter loaded: called when everything up to the end was read.
+    private func follow(_ client: KafkaClient, loaded: () -> Void) throws(BrokerError) {
+        try topic.ensure(client, settings, interruption, log)
         let (low, end) = try client.watermarks(of: place, within: settings.adminTimeout)
         let list = TopicPartitionList()
         list.add(place, offset: low)
-        let code = rd_kafka_assign(client.handle, list.pointer)
+        let code = list.withPointer { rd_kafka_assign(client.handle, $0) }
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw ErrorTable.brokerError(KafkaError(code)) }
         var loading: [ConsumerName: ByteSlice]? = [:]
         var position = low
@@ -128,6 +144,7 @@ final class DefinitionsFollower: @unchecked Sendable {
             if position >= end, let table = loading {
                 loading = nil
                 publish(table)
+                loaded()
             }
             guard let raw = rd_kafka_consumer_poll(client.handle, Self.pollMs) else { continue }
             let message = FetchedMessage(consuming: raw)

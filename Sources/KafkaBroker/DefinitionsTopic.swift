@@ -1,5 +1,4 @@
 import Broker
-import CRdkafka
 import Primitives
 import Records
 
@@ -49,46 +48,5 @@ enum DefinitionsTopic {
         guard let key = message.key, let name = ConsumerName(String(decoding: key, as: UTF8.self)) else { return nil }
         let header = message.headers.first { $0.name == writerHeader }
         return Change(name: name, bytes: message.value, writer: Writer(header?.value))
-    }
-
-    /// Creates the topic where the cluster does not have it. Blocks.
-    static func ensure(_ client: KafkaClient, _ place: TopicPartition, _ settings: KafkaBrokerSettings)
-        throws(BrokerError)
-    {
-        do throws(BrokerError) {
-            try client.confirm(place, within: settings.adminTimeout)
-            return
-        } catch {
-            guard error.code == "unknown_topic" else { throw error }
-        }
-        do throws(KafkaError) {
-            try create(client, settings)
-        } catch {
-            switch error.code {
-            // Another gateway was faster; or the cluster creates topics by itself only.
-            case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE: break
-            default: throw ErrorTable.brokerError(error)
-            }
-        }
-    }
-
-    private static func create(_ client: KafkaClient, _ settings: KafkaBrokerSettings) throws(KafkaError) {
-        var reason = [CChar](repeating: 0, count: 512)
-        let replication = Int32(settings.replicationFactor ?? -1)
-        guard
-            let made = rd_kafka_NewTopic_new(settings.consumersTopic, 1, replication, &reason, reason.count)
-        else { throw KafkaError(RD_KAFKA_RESP_ERR_INVALID_CONFIG, text(reason)) }
-        defer { rd_kafka_NewTopic_destroy(made) }
-        for (name, value) in configuration { try check(rd_kafka_NewTopic_set_config(made, name, value)) }
-        var new = Optional(made)
-        try client.administer(RD_KAFKA_ADMIN_OP_CREATETOPICS, within: settings.adminTimeout) { options, queue in
-            rd_kafka_CreateTopics(client.handle, &new, 1, options, queue)
-        } answer: { event throws(KafkaError) in
-            var count = 0
-            let topics = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
-            for topic in UnsafeBufferPointer(start: topics, count: count) {
-                try check(rd_kafka_topic_result_error(topic))
-            }
-        }
     }
 }

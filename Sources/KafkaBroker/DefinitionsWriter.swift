@@ -12,14 +12,16 @@ final class DefinitionsWriter: KafkaClientDelegate {
 
     private let settings: KafkaBrokerSettings
     private let follower: DefinitionsFollower
+    private let interruption: Interruption
     private let client = Lock<KafkaClient?>(nil)
     /// The topic is there.
     private let isEnsured = Lock(false)
     private let clock = SystemClock()
 
-    init(settings: KafkaBrokerSettings, follower: DefinitionsFollower) {
+    init(settings: KafkaBrokerSettings, follower: DefinitionsFollower, interruption: Interruption) {
         self.settings = settings
         self.follower = follower
+        self.interruption = interruption
     }
 
     /// - Parameter bytes: nil: forgotten.
@@ -36,21 +38,22 @@ final class DefinitionsWriter: KafkaClientDelegate {
             return new
         }
         if let error = client.fatalError {
+            // Closed when the last call that waits for its acknowledgement has let go of it.
             self.client.withLock { if $0 === client { $0 = nil } }
-            client.close(within: .zero)
             throw BrokerError(.retriable, code: "definitions_producer_failed", detail: error.description)
         }
         if !isEnsured.withLock({ $0 }) {
-            try DefinitionsTopic.ensure(client, follower.place, settings)
+            try follower.topic.ensure(client, settings, interruption, follower.log)
             isEnsured.withLock { $0 = true }
         }
         let write = Write()
+        defer { withExtendedLifetime(client) {} }
         do throws(KafkaError) {
             try follower.write(name) { writer throws(KafkaError) in
                 try check(produce(client, name, bytes, writer, write))
             }
             let deadline = clock.now() + settings.adminTimeout
-            while clock.now() < deadline {
+            while clock.now() < deadline, !interruption.isSet {
                 rd_kafka_poll(client.handle, Self.pollMs)
                 if let code = write.code.withLock({ $0 }) { return try check(code) }
             }

@@ -8,9 +8,12 @@ import Records
 struct GroupAdmin: Sendable {
     let client: KafkaClient
     let settings: KafkaBrokerSettings
+    let interruption: Interruption
 
-    init(settings: KafkaBrokerSettings) throws(BrokerError) {
+    /// - Parameter interruption: ends calls that wait, soon.
+    init(settings: KafkaBrokerSettings, interruption: Interruption) throws(BrokerError) {
         self.settings = settings
+        self.interruption = interruption
         client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
     }
 
@@ -22,7 +25,10 @@ struct GroupAdmin: Sendable {
     ) throws(BrokerError) -> [TopicPartition: CommittedOffset] {
         if let partitions, partitions.isEmpty { return [:] }
         let list = partitions.map { TopicPartitionList($0) }
-        var call = rd_kafka_ListConsumerGroupOffsets_new(group(consumer), list?.pointer)
+        let group = group(consumer)
+        var call =
+            list.map { $0.withPointer { rd_kafka_ListConsumerGroupOffsets_new(group, $0) } }
+            ?? rd_kafka_ListConsumerGroupOffsets_new(group, nil)
         defer { rd_kafka_ListConsumerGroupOffsets_destroy(call) }
         var found: [TopicPartition: CommittedOffset] = [:]
         try perform(RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
@@ -47,7 +53,7 @@ struct GroupAdmin: Sendable {
         if offsets.isEmpty { return }
         let list = TopicPartitionList(capacity: offsets.count)
         for (place, value) in offsets { list.add(place, offset: value.offset, metadata: value.metadata) }
-        var call = rd_kafka_AlterConsumerGroupOffsets_new(group(consumer), list.pointer)
+        var call = list.withPointer { rd_kafka_AlterConsumerGroupOffsets_new(group(consumer), $0) }
         defer { rd_kafka_AlterConsumerGroupOffsets_destroy(call) }
         try perform(RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, of: consumer) { options, queue in
             rd_kafka_AlterConsumerGroupOffsets(client.handle, &call, 1, options, queue)
@@ -63,7 +69,7 @@ struct GroupAdmin: Sendable {
     func delete(_ consumer: ConsumerName, offsetsOf partitions: [TopicPartition]) throws(BrokerError) {
         if partitions.isEmpty { return }
         let list = TopicPartitionList(partitions)
-        var call = rd_kafka_DeleteConsumerGroupOffsets_new(group(consumer), list.pointer)
+        var call = list.withPointer { rd_kafka_DeleteConsumerGroupOffsets_new(group(consumer), $0) }
         defer { rd_kafka_DeleteConsumerGroupOffsets_destroy(call) }
         try perform(RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, of: consumer) { options, queue in
             rd_kafka_DeleteConsumerGroupOffsets(client.handle, &call, 1, options, queue)
@@ -117,7 +123,8 @@ struct GroupAdmin: Sendable {
         // What the client heard of its brokers since.
         rd_kafka_poll(client.handle, 0)
         do throws(KafkaError) {
-            try client.administer(operation, within: settings.adminTimeout, start, answer: answer)
+            try client.administer(
+                operation, within: settings.adminTimeout, interruption: interruption, start, answer: answer)
         } catch {
             switch error.code {
             case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP,
@@ -126,33 +133,5 @@ struct GroupAdmin: Sendable {
             default: throw .commit(error, of: consumer)
             }
         }
-    }
-}
-
-extension KafkaClient {
-    /// Makes one administrative call and waits for its event; blocks a little longer than `limit` at most.
-    func administer(
-        _ operation: rd_kafka_admin_op_t, within limit: Duration,
-        _ start: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
-        answer: (_ event: OpaquePointer) throws(KafkaError) -> Void
-    ) throws(KafkaError) {
-        let options = rd_kafka_AdminOptions_new(handle, operation)
-        defer { rd_kafka_AdminOptions_destroy(options) }
-        let timeoutMs = Int32(limit.wholeMilliseconds)
-        var reason = [CChar](repeating: 0, count: 512)
-        try check(rd_kafka_AdminOptions_set_request_timeout(options, timeoutMs, &reason, reason.count))
-        let queue = rd_kafka_queue_new(handle)
-        defer { rd_kafka_queue_destroy(queue) }
-        start(options, queue)
-        // The library tells of its own time-out.
-        guard let event = rd_kafka_queue_poll(queue, timeoutMs + 1_000) else {
-            throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
-        }
-        defer { rd_kafka_event_destroy(event) }
-        let code = rd_kafka_event_error(event)
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw KafkaError(code, rd_kafka_event_error_string(event).map { String(cString: $0) })
-        }
-        try answer(event)
     }
 }

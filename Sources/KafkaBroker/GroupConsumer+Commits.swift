@@ -43,13 +43,16 @@ extension GroupConsumer {
         for (place, value) in offsets { list.add(place, offset: value.offset, metadata: value.metadata) }
         let commit = CommitUnderWay(offsets, self, completion)
         commitsUnderWay[ObjectIdentifier(commit)] = commit
-        let code = rd_kafka_commit_queue(
-            client.handle, list.pointer, commitQueue,
-            { _, code, offsets, opaque in
-                guard let opaque else { return }
-                let commit = Unmanaged<CommitUnderWay>.fromOpaque(opaque).takeUnretainedValue()
-                commit.consumer.answered(commit, code, offsets)
-            }, Unmanaged.passUnretained(commit).toOpaque())
+        let opaque = Unmanaged.passUnretained(commit).toOpaque()
+        let code = list.withPointer { list in
+            rd_kafka_commit_queue(
+                client.handle, list, commitQueue,
+                { _, code, offsets, opaque in
+                    guard let opaque else { return }
+                    let commit = Unmanaged<CommitUnderWay>.fromOpaque(opaque).takeUnretainedValue()
+                    commit.consumer.answered(commit, code, offsets)
+                }, opaque)
+        }
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { finish(commit, KafkaError(code)) }
     }
 

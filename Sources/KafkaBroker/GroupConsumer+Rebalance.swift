@@ -11,6 +11,8 @@ extension GroupConsumer: KafkaClientDelegate {
             let isLost = client.map { rd_kafka_assignment_lost($0.handle) != 0 } ?? true
             return revoke(isLost: isLost || code != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS)
         }
+        // Whoever is leaving has no use for it, and must answer all the same.
+        guard !isClosing else { return decline() }
         placing = TopicPartitionList(copying: partitions)
         placeRetryAt = nil
         place()
@@ -25,8 +27,8 @@ extension GroupConsumer: KafkaClientDelegate {
         guard let client, let list = placing, placeRetryAt.map({ $0 <= clock.now() }) ?? true else { return }
         do throws(KafkaError) {
             if !list.elements.isEmpty {
-                try check(
-                    rd_kafka_committed(client.handle, list.pointer, Int32(settings.adminTimeout.wholeMilliseconds)))
+                let timeoutMs = settings.adminTimeout.timeoutMs
+                try check(list.withPointer { rd_kafka_committed(client.handle, $0, timeoutMs) })
             }
             for element in list.elements { try check(element.error) }
             let start = TopicPartitionList(capacity: list.elements.count)
@@ -35,7 +37,7 @@ extension GroupConsumer: KafkaClientDelegate {
                 let offset = element.offset >= 0 ? element.offset : Int64(RD_KAFKA_OFFSET_BEGINNING)
                 start.add(element.partition, offset: offset)
             }
-            try check(rd_kafka_assign(client.handle, start.pointer))
+            try check(start.withPointer { rd_kafka_assign(client.handle, $0) })
         } catch {
             placeRetryAt = clock.now() + placeBackoff.nextDelay()
             log.warning(
@@ -46,7 +48,8 @@ extension GroupConsumer: KafkaClientDelegate {
         placing = nil
         placeBackoff.reset()
         assignment += 1
-        streams = [:]
+        // Revoked before, unless the library has lost count.
+        if !streams.isEmpty { endStreams(isLost: true) }
         committed = [:]
         inDoubt = []
         for element in list.elements {
@@ -60,11 +63,34 @@ extension GroupConsumer: KafkaClientDelegate {
         delegate?.assigned(partitions)
     }
 
+    /// Ends an assignment that was not begun. Without an answer the group would wait for one.
+    func decline() {
+        placing = nil
+        guard let client else { return }
+        let code = TopicPartitionList().withPointer { rd_kafka_assign(client.handle, $0) }
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(KafkaError(code)) }
+    }
+
     /// New commits are refused, those under way have a little time, then the leases end, then the partitions go.
     ///
     /// - Parameter isLost: the group has gone on without us: nothing of ours is taken any more.
-    func revoke(isLost: Bool) {
+    private func revoke(isLost: Bool) {
         placing = nil
+        let paused = endStreams(isLost: isLost)
+        guard let client else { return }
+        // librdkafka remembers a pause over assignments.
+        if !paused.isEmpty {
+            _ = TopicPartitionList(paused).withPointer { rd_kafka_resume_partitions(client.handle, $0) }
+        }
+        let code = rd_kafka_assign(client.handle, nil)
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(KafkaError(code)) }
+    }
+
+    /// Whoever waits is told, and the leases end. Says nothing to the library.
+    ///
+    /// - Returns: partitions that are paused.
+    @discardableResult
+    func endStreams(isLost: Bool) -> [TopicPartition] {
         let partitions = streams.keys.sorted()
         for place in partitions { failWaiting(place, .notAssigned(place, name)) }
         let paused = streams.filter(\.value.isPaused).map(\.key)
@@ -76,11 +102,7 @@ extension GroupConsumer: KafkaClientDelegate {
                 "revoked", metadata: ["consumer": "\(name)", "partitions": "\(partitions)", "lost": "\(isLost)"])
             delegate?.revoked(partitions)
         }
-        guard let client else { return }
-        // librdkafka remembers a pause over assignments.
-        if !paused.isEmpty { rd_kafka_resume_partitions(client.handle, TopicPartitionList(paused).pointer) }
-        let code = rd_kafka_assign(client.handle, nil)
-        if code != RD_KAFKA_RESP_ERR_NO_ERROR { failed(KafkaError(code)) }
+        return paused
     }
 
     // MARK: Moving
@@ -95,7 +117,7 @@ extension GroupConsumer: KafkaClientDelegate {
         }
         let list = TopicPartitionList(capacity: streams.count)
         for (place, stream) in streams { list.add(place, offset: offsets[place] ?? stream.buffer.next) }
-        let code = rd_kafka_assign(client.handle, list.pointer)
+        let code = list.withPointer { rd_kafka_assign(client.handle, $0) }
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { throw ErrorTable.brokerError(KafkaError(code)) }
         for (place, offset) in offsets { streams[place]?.buffer.move(to: offset) }
     }
@@ -106,7 +128,7 @@ extension GroupConsumer: KafkaClientDelegate {
         let list = TopicPartitionList(capacity: offsets.count)
         for (place, offset) in offsets { list.add(place, offset: offset) }
         do throws(KafkaError) {
-            try check(rd_kafka_seek_partitions(client.handle, list.pointer, 1_000))
+            try check(list.withPointer { rd_kafka_seek_partitions(client.handle, $0, 1_000) })
             for element in list.elements { try check(element.error) }
             return true
         } catch {

@@ -1,6 +1,5 @@
 import Broker
 import CRdkafka
-import Glibc
 import Logging
 import CoreMetrics
 import Primitives
@@ -69,7 +68,7 @@ final class GroupConsumer: @unchecked Sendable {
     let readers: ReaderPool
     let clock = SystemClock()
     let log = Logger(label: "postrider.kafka.consumers")
-    private let inbox = Lock(Inbox())
+    private let inbox = Monitor(Inbox())
     private let end = Monitor(false)
     private let shares: PrefetchShares
     private let share: Int
@@ -92,8 +91,10 @@ final class GroupConsumer: @unchecked Sendable {
     var inDoubt: Set<TopicPartition> = []
     var commitQueue: OpaquePointer?
     var commitsUnderWay: [ObjectIdentifier: CommitUnderWay] = [:]
-    /// Why the client cannot be used at all.
+    /// Why there is no client.
     private var failure: BrokerError?
+    private var openAt: MonotonicInstant
+    private var openBackoff = Backoff(initial: .milliseconds(100), cap: .seconds(5))
 
     /// Longest sleep without anything to do.
     private static let pollMax = Duration.seconds(1)
@@ -119,6 +120,7 @@ final class GroupConsumer: @unchecked Sendable {
         // The rest is librdkafka's: what is queued there, what is in flight, and what was handed out.
         bufferBytesMax = max(1, share / 4)
         placeBackoff = Backoff(initial: .milliseconds(50), cap: .seconds(2))
+        openAt = clock.now()
     }
 
     /// Begins once `previous`, the same consumer's last membership, has ended or had its time for that.
@@ -146,7 +148,7 @@ final class GroupConsumer: @unchecked Sendable {
             if let queue = inbox.queue { rd_kafka_queue_yield(queue) }
             return true
         }
-        if !isQueued { refuse(command, .leftGroup(name)) }
+        if isQueued { inbox.broadcast() } else { refuse(command, .leftGroup(name)) }
     }
 
     /// Any thread; leaves the group soon. More than once does nothing more.
@@ -155,6 +157,7 @@ final class GroupConsumer: @unchecked Sendable {
             inbox.isClosing = true
             if let queue = inbox.queue { rd_kafka_queue_yield(queue) }
         }
+        inbox.broadcast()
     }
 
     var isClosing: Bool { inbox.withLock { $0.isClosing } }
@@ -162,20 +165,33 @@ final class GroupConsumer: @unchecked Sendable {
     // MARK: The poll thread
 
     private func run() {
-        do throws(BrokerError) {
-            try open()
-        } catch {
-            failure = error
-            log.error("a consumer cannot start", metadata: ["consumer": "\(name)", "error": "\(error)"])
-        }
         while !isClosing {
+            openIfDue()
             takeCommands()
             place()
             giveUpWaiting()
             poll()
             serveWaiting()
         }
-        closeClient()
+        leave()
+    }
+
+    /// Without a client everything is refused. It is tried again: what the machine or a file lacks may come.
+    private func openIfDue() {
+        guard client == nil, clock.now() >= openAt else { return }
+        do throws(BrokerError) {
+            try open()
+            failure = nil
+        } catch {
+            release()
+            if failure == nil {
+                log.error(
+                    "a consumer cannot start, and tries again",
+                    metadata: ["consumer": "\(name)", "error": "\(error)"])
+            }
+            failure = error
+            openAt = clock.now() + openBackoff.nextDelay()
+        }
     }
 
     private func open() throws(BrokerError) {
@@ -196,7 +212,7 @@ final class GroupConsumer: @unchecked Sendable {
         let list = TopicPartitionList(capacity: topics.count)
         for topic in topics { list.add(TopicPartition(topic: topic, partition: RD_KAFKA_PARTITION_UA)) }
         do throws(KafkaError) {
-            try check(rd_kafka_subscribe(client.handle, list.pointer))
+            try check(list.withPointer { rd_kafka_subscribe(client.handle, $0) })
         } catch {
             throw ErrorTable.brokerError(error)
         }
@@ -234,8 +250,7 @@ final class GroupConsumer: @unchecked Sendable {
 
     private func poll() {
         guard let client else {
-            // Nothing to poll: commands are refused until it is closed.
-            usleep(50_000)
+            _ = inbox.wait(until: openAt) { $0.isClosing || !$0.commands.isEmpty ? true : nil }
             return
         }
         let now = clock.now()
@@ -252,7 +267,7 @@ final class GroupConsumer: @unchecked Sendable {
         }
     }
 
-    private func closeClient() {
+    private func leave() {
         defer {
             // What came meanwhile.
             let commands = inbox.withLock { inbox in
@@ -263,18 +278,31 @@ final class GroupConsumer: @unchecked Sendable {
         }
         guard let client else { return }
         serveCommits(waiting: settings.revocationDrain)
+        stopWaking()
+        if placing != nil { decline() }
         // Calls `rebalance` for what is still assigned.
         _ = rd_kafka_consumer_close(client.handle)
-        if !streams.isEmpty { revoke(isLost: true) }
-        abandonCommits()
+        endStreams(isLost: true)
+        release()
+    }
+
+    /// A wake-up while the consumer is being closed would end that before it has left its group.
+    private func stopWaking() {
         let queue = inbox.withLock { inbox in
             defer { inbox.queue = nil }
             return inbox.queue
         }
-        rd_kafka_queue_cb_event_enable(commitQueue, nil, nil)
-        rd_kafka_queue_destroy(commitQueue)
+        if let commitQueue { rd_kafka_queue_cb_event_enable(commitQueue, nil, nil) }
         if let queue { rd_kafka_queue_destroy(queue) }
-        client.close(within: settings.closeTimeout)
+    }
+
+    private func release() {
+        stopWaking()
+        abandonCommits()
+        if let commitQueue { rd_kafka_queue_destroy(commitQueue) }
+        commitQueue = nil
+        client?.close(within: settings.closeTimeout)
+        client = nil
     }
 
     // MARK: Messages
@@ -304,7 +332,8 @@ final class GroupConsumer: @unchecked Sendable {
     private func pauseIfFull(_ place: TopicPartition) {
         guard let stream = streams[place], !stream.isPaused, unreadBytes >= bufferBytesMax, let client else { return }
         let list = TopicPartitionList([place])
-        guard rd_kafka_pause_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        let code = list.withPointer { rd_kafka_pause_partitions(client.handle, $0) }
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
         streams[place]?.isPaused = true
         SourceMetrics.pauses.increment()
     }
@@ -315,10 +344,12 @@ final class GroupConsumer: @unchecked Sendable {
         guard !paused.isEmpty else { return }
         let list = TopicPartitionList(capacity: paused.count)
         for (place, stream) in paused { list.add(place, offset: stream.buffer.next) }
-        guard rd_kafka_resume_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
+        let code = list.withPointer { rd_kafka_resume_partitions(client.handle, $0) }
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
         // To where the partition stands already: a resumed one is fetched when its broker's thread next looks around,
         // up to a second later, and a seek wakes it.
-        if let error = rd_kafka_seek_partitions(client.handle, list.pointer, 0) { failed(KafkaError(consuming: error)) }
+        let error = list.withPointer { rd_kafka_seek_partitions(client.handle, $0, 0) }
+        if let error { failed(KafkaError(consuming: error)) }
         for place in paused.keys { streams[place]?.isPaused = false }
     }
 

@@ -38,9 +38,10 @@ final class KafkaClient: @unchecked Sendable {
     /// Clients whose close takes longer than its deadline and goes on by itself.
     private static let closing = Lock(0)
     private static let closingGauge = Gauge(label: "postrider_kafka_clients_closing")
+    private static let notMade = Counter(label: "postrider_kafka_clients_failed_total")
 
     /// - Parameter delegate: held weakly.
-    /// - Throws: process-fatal for a bad configuration.
+    /// - Throws: process-fatal for a bad configuration; retriable when the machine lacks threads or files.
     init(
         _ configuration: ClientConfiguration, delegate: (any KafkaClientDelegate)? = nil,
         log: Logger = Logger(label: "postrider.kafka")
@@ -66,8 +67,8 @@ final class KafkaClient: @unchecked Sendable {
         else {
             rd_kafka_conf_destroy(conf)
             callbacks.release()
-            throw BrokerError(
-                .processFatal, code: "invalid_configuration", detail: "broker.kafka.properties: \(text(reason))")
+            Self.notMade.increment()
+            throw .notMade(rd_kafka_last_error(), text(reason))
         }
         self.handle = handle
         if configuration.role.isConsumer { rd_kafka_poll_set_consumer(handle) }
@@ -125,6 +126,15 @@ final class KafkaClient: @unchecked Sendable {
     }
 
     deinit { close(within: .zero) }
+}
+
+extension BrokerError {
+    /// Why librdkafka made no client.
+    static func notMade(_ code: rd_kafka_resp_err_t, _ reason: String) -> BrokerError {
+        if code == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE { return ErrorTable.brokerError(KafkaError(code, reason)) }
+        return BrokerError(
+            .processFatal, code: "invalid_configuration", detail: "broker.kafka.properties: \(reason)")
+    }
 }
 
 /// The other end of librdkafka's callbacks: each recovers itself, calls a method and returns.

@@ -12,8 +12,10 @@ public struct KafkaHealth: Hashable, Sendable {
     public var answeredAtMs: Int64?
     /// Topics that intake knows, from this cluster or from disk.
     public var topicsKnown = 0
-    /// Topics that are written to and can lose data.
-    public var topicsWarned = 0
+    /// Topics that are written to and can lose data, Postrider's own included; nil: nobody has looked so far.
+    public var topicsWarned: Int?
+    /// What about the topics of checkpoints and definitions can lose what is kept there, in words for people.
+    public var ownTopicWarnings: [String] = []
 
     public init() {}
 }

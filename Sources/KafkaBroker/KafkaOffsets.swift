@@ -19,6 +19,7 @@ public final class KafkaOffsets: OffsetStore {
     private let follower: DefinitionsFollower
     private let writer: DefinitionsWriter
     private let keeper: OffsetKeeper
+    private let interruption = Interruption()
     /// One consumer's calls are all in the same queue, in order.
     private let queues: [WorkQueue]
 
@@ -30,15 +31,17 @@ public final class KafkaOffsets: OffsetStore {
     public init(settings: KafkaBrokerSettings, source: KafkaSource) throws(BrokerError) {
         self.settings = settings
         members = source.members
-        admin = try GroupAdmin(settings: settings)
-        follower = try DefinitionsFollower(settings: settings)
-        writer = DefinitionsWriter(settings: settings, follower: follower)
+        admin = try GroupAdmin(settings: settings, interruption: interruption)
+        follower = try DefinitionsFollower(settings: settings, interruption: interruption)
+        writer = DefinitionsWriter(settings: settings, follower: follower, interruption: interruption)
         keeper = OffsetKeeper(settings: settings, admin: admin, members: members, follower: follower)
         queues = (0..<Self.queueCount).map { _ in WorkQueue(name: "kafka-offsets", depthMax: Self.callsMax) }
     }
 
-    /// Ends the threads; waits for calls under way. After `Consumers.stop` has completed.
+    /// Ends the threads, and calls that wait for the cluster: these may have been done all the same. After
+    /// `Consumers.stop` has completed. Blocks for a few times `closeTimeout` at most, however many calls wait.
     public func stop() {
+        interruption.interrupt()
         keeper.stop()
         for queue in queues { queue.stop() }
         follower.stop()
@@ -139,8 +142,9 @@ public final class KafkaOffsets: OffsetStore {
         _ body: @escaping @Sendable () throws(BrokerError) -> Answer
     ) {
         let queue = queues[Int(UInt(bitPattern: consumer.hashValue) % UInt(queues.count))]
-        let isQueued = queue.run {
+        let isQueued = queue.run { [interruption] in
             do throws(BrokerError) {
+                if interruption.isSet { throw .interrupted }
                 let answer = try body()
                 completion(.success(answer))
             } catch {

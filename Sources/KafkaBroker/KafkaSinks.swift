@@ -39,7 +39,8 @@ public final class KafkaSinks: RecordSinkFactory, OutcomeSource {
             settings, spool: spool, lane: lane, limits: limits, interruption: Interruption(parent: interruption))
         do throws(BrokerError) {
             // The topic first: creating it may take a while, and whoever has initialized should begin soon.
-            try CheckpointTopic.ensure(producer.client, settings, interruption, log)
+            let topic = try OwnTopic(named: settings.checkpointTopic, settings)
+            try topic.ensure(producer.client, settings, interruption, log)
             if guarantee == .exactlyOnce { try TransactionalSink.initialize(producer) }
             let reader = CheckpointReader(settings: settings, interruption: interruption)
             let previous = try reader.read(spool: spool, lane: lane, end: producer.client)

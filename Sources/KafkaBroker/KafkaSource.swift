@@ -39,8 +39,7 @@ public final class KafkaSource: RecordSource {
         try watcher.add(partition, from: offset, told: told)
     }
 
-    /// Leaves every group and ends the threads; waits for at most `KafkaBrokerSettings.closeTimeout` and what is being
-    /// read.
+    /// Leaves every group and ends the threads; blocks for a few times `KafkaBrokerSettings.closeTimeout` at most.
     public func stop() {
         members.stop()
         watcher.stop()

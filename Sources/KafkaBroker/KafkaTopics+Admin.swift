@@ -39,7 +39,7 @@ extension KafkaTopics: TopicAdmin {
                             highWatermark: ends.high[partition.partition])
                     },
                     settings: configuration?.settings ?? TopicSettings(),
-                    warnings: TopicConfiguration.warnings(found.partitions, configuration))
+                    warnings: keeper.warnings(found, configuration))
             }
         }
     }

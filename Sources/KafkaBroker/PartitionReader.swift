@@ -31,7 +31,7 @@ final class PartitionReader {
         do throws(KafkaError) {
             let list = TopicPartitionList()
             list.add(place, offset: from)
-            try check(rd_kafka_assign(client.handle, list.pointer))
+            try check(list.withPointer { rd_kafka_assign(client.handle, $0) })
             defer { rd_kafka_assign(client.handle, nil) }
             try collect(&result, request, end: end)
         } catch {

@@ -19,7 +19,8 @@ final class ReaderPool: Sendable {
         var waiting: [Job] = []
         var taken = 0
         var idle = 0
-        var threads: [WorkerThread] = []
+        /// Threads.
+        var running = 0
         var isStopping = false
     }
 
@@ -36,8 +37,10 @@ final class ReaderPool: Sendable {
         let isQueued = monitor.withLock { state in
             guard !state.isStopping, state.waiting.count - state.taken < settings.readsWaitingMax else { return false }
             state.waiting.append(Job(request: request, completion: completion))
-            if state.idle == 0, state.threads.count < settings.readers {
-                state.threads.append(WorkerThread(name: "kafka-reader") { [self] in run() })
+            if state.idle == 0, state.running < settings.readers {
+                state.running += 1
+                // Detached: one that hangs in a read ends by itself, after `stop`.
+                _ = WorkerThread(name: "kafka-reader") { [self] in run() }
             }
             return true
         }
@@ -59,6 +62,8 @@ final class ReaderPool: Sendable {
                 continue
             case .stop:
                 reader?.close()
+                monitor.withLock { $0.running -= 1 }
+                monitor.broadcast()
                 return
             }
             let result: Result<FetchResult, BrokerError>
@@ -103,13 +108,16 @@ final class ReaderPool: Sendable {
         return turn ?? .nothing
     }
 
-    /// Refuses what comes, answers what waits, and ends the threads.
+    /// Refuses what comes and what waits, and ends the threads. Blocks until what is being read is answered,
+    /// `closeTimeout` at most.
     func stop() {
-        let threads = monitor.withLock { state in
+        let waiting = monitor.withLock { state in
             state.isStopping = true
-            return state.threads
+            defer { (state.waiting, state.taken) = ([], 0) }
+            return state.waiting.dropFirst(state.taken)
         }
         monitor.broadcast()
-        for thread in threads { thread.join() }
+        for job in waiting { job.completion(.failure(.interrupted)) }
+        _ = monitor.wait(until: SystemClock().now() + settings.closeTimeout) { $0.running == 0 ? true : nil }
     }
 }

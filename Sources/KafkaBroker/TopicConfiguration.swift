@@ -57,12 +57,21 @@ struct TopicConfiguration: Equatable {
         return changes
     }
 
+    /// `delete`, `compact`, or both.
+    var cleanupPolicies: [String]? {
+        values["cleanup.policy"]?.split(separator: ",").map { $0.filter { $0 != " " } }
+    }
+
     // MARK: - Warnings
 
     /// What about a topic can lose data, in words for people.
     ///
-    /// - Parameter configuration: nil when it could not be read.
-    static func warnings(_ partitions: [KafkaMetadata.Partition], _ configuration: TopicConfiguration?) -> [String] {
+    /// - Parameters:
+    ///   - configuration: nil when it could not be read.
+    ///   - isCompactionMeant: whoever writes there wants the last record of each key only.
+    static func warnings(
+        _ partitions: [KafkaMetadata.Partition], _ configuration: TopicConfiguration?, isCompactionMeant: Bool = false
+    ) -> [String] {
         var warnings: [String] = []
         if let replicas = partitions.map(\.replicas.count).min(), replicas < 3 {
             warnings.append(
@@ -87,8 +96,7 @@ struct TopicConfiguration: Equatable {
         if configuration.values["unclean.leader.election.enable"] == "true" {
             warnings.append("unclean.leader.election.enable: a broker that lacks records may become leader")
         }
-        let policies = configuration.values["cleanup.policy"]?.split(separator: ",").map { $0.filter { $0 != " " } }
-        if policies?.contains("compact") == true {
+        if !isCompactionMeant, configuration.cleanupPolicies?.contains("compact") == true {
             warnings.append("cleanup.policy compact: only the last record of a key is kept, and one without is refused")
         }
         return warnings

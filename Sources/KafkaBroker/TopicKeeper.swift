@@ -40,6 +40,7 @@ final class TopicKeeper: Sendable {
     private let reachableGauge = Gauge(label: "postrider_kafka_reachable")
     private let knownGauge = Gauge(label: "postrider_kafka_topics_known")
     private let warnedGauge = Gauge(label: "postrider_kafka_topics_warned")
+    private let ownWarningsGauge = Gauge(label: "postrider_kafka_own_topic_warnings")
 
     init(
         settings: KafkaBrokerSettings, admin: AdminClient, directory: String, fileSystem: any FileSystem,
@@ -286,8 +287,11 @@ final class TopicKeeper: Sendable {
     private func roundIsOver(_ agenda: inout Agenda) {
         let now = clock.now()
         let (news, all) = catalog.withLock { ($0.takeNews(), $0.warned) }
-        healthState.withLock { $0.topicsWarned = all.count }
+        let own = all.filter { OwnTopic($0.topic, settings) != nil }
+            .flatMap { topic, warnings in warnings.map { "\(topic): \($0)" } }
+        healthState.withLock { ($0.topicsWarned, $0.ownTopicWarnings) = (all.count, own) }
         warnedGauge.record(all.count)
+        ownWarningsGauge.record(own.count)
         for (topic, warnings) in news.prefix(Self.namesShownMax) {
             log.warning(
                 "topic can lose data",

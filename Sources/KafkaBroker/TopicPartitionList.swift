@@ -11,7 +11,7 @@ final class TopicPartitionList {
         var error: rd_kafka_resp_err_t
     }
 
-    let pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
+    private let pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
 
     init(capacity: Int = 1) { pointer = rd_kafka_topic_partition_list_new(Int32(capacity)) }
 
@@ -40,7 +40,17 @@ final class TopicPartitionList {
         }
     }
 
-    var elements: [Element] { Self.elements(of: pointer) }
+    /// The list stays as long as `body` runs. The pointer alone would not keep it: an object may go once nothing
+    /// mentions it any more, which is before a call that has only its pointer returns.
+    func withPointer<Result>(
+        _ body: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) -> Result
+    ) -> Result {
+        withExtendedLifetime(self) { body(pointer) }
+    }
+
+    var isEmpty: Bool { withPointer { $0.pointee.cnt == 0 } }
+
+    var elements: [Element] { withPointer { Self.elements(of: $0) } }
 
     /// Of a list that the library owns. What is no topic name to us is left out.
     static func elements(of list: UnsafePointer<rd_kafka_topic_partition_list_t>) -> [Element] {

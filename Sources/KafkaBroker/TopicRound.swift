@@ -73,6 +73,13 @@ extension TopicKeeper {
         return true
     }
 
+    /// What about a topic can lose data.
+    func warnings(_ topic: KafkaMetadata.Topic, _ configuration: TopicConfiguration?) -> [String] {
+        OwnTopic(topic.name, settings) == nil
+            ? TopicConfiguration.warnings(topic.partitions, configuration)
+            : OwnTopic.warnings(topic.partitions, configuration, replicas: settings.replicationFactor)
+    }
+
     /// What producing to a topic that is not there does, where that is allowed.
     private func create(_ topic: TopicName) -> Bool {
         var new = AdminClient.NewTopic()
@@ -109,7 +116,9 @@ extension TopicKeeper {
                 catalog.found(
                     topic.name, partitions: Int32(clamping: topic.partitions.count), limits: configuration?.limits,
                     at: now)
-                catalog.warn(topic.name, TopicConfiguration.warnings(topic.partitions, configuration))
+                // Nobody produces to a topic of Postrider's own through intake, and it is always in use.
+                if OwnTopic(topic.name, settings) != nil { catalog.use(topic.name) }
+                catalog.warn(topic.name, warnings(topic, configuration))
             }
         }
     }

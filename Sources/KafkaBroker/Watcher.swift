@@ -1,6 +1,5 @@
 import Broker
 import CRdkafka
-import Glibc
 import Logging
 import CoreMetrics
 import Primitives
@@ -8,7 +7,7 @@ import Records
 
 /// Tells who waits for records without a group. One client, without a group, reads every partition that is waited for
 /// from where its watches begin; its first record wakes them. Answers are small: nobody reads the records here.
-// SAFETY: `client` is used by the poll thread only; the rest is behind locks.
+// SAFETY: `assigned` is used by the poll thread only; the rest is behind locks.
 final class Watcher: @unchecked Sendable {
     private struct State {
         var table: WatchTable
@@ -25,15 +24,14 @@ final class Watcher: @unchecked Sendable {
     private static let pollMaxMs: Int32 = 1_000
 
     private let settings: KafkaBrokerSettings
-    private let state: Lock<State>
+    private let state: Monitor<State>
     private let log = Logger(label: "postrider.kafka.watches")
-    private var client: KafkaClient?
     /// Partitions in the client's assignment.
     private var assigned: Set<TopicPartition> = []
 
     init(settings: KafkaBrokerSettings) {
         self.settings = settings
-        state = Lock(State(table: WatchTable(limit: settings.watchesMax)))
+        state = Monitor(State(table: WatchTable(limit: settings.watchesMax)))
     }
 
     /// Any thread; decided from memory.
@@ -70,6 +68,7 @@ final class Watcher: @unchecked Sendable {
             if let queue = state.queue { rd_kafka_queue_yield(queue) }
             return state.thread
         }
+        state.broadcast()
         thread?.join()
         // Who waits learns by fetching.
         tell(state.withLock { $0.table.removeAll() })
@@ -77,25 +76,34 @@ final class Watcher: @unchecked Sendable {
 
     // MARK: The poll thread
 
+    private var isStopping: Bool { state.withLock { $0.isStopping } }
+
     private func run() {
-        do throws(BrokerError) {
-            var configuration = ClientConfiguration(settings: settings, role: .reader)
-            configuration.prefetchBytes = 1_024
-            configuration.fetchWait = .milliseconds(100)
-            client = try KafkaClient(configuration)
-        } catch {
-            log.error("watching cannot start", metadata: ["error": "\(error)"])
-        }
-        guard let client else {
-            while !state.withLock({ $0.isStopping }) {
+        var backoff = Backoff(initial: .milliseconds(100), cap: .seconds(2))
+        var isLogged = false
+        while !isStopping {
+            do throws(BrokerError) {
+                try watch()
+            } catch {
+                if !isLogged {
+                    log.error("watching cannot start, and is tried again", metadata: ["error": "\(error)"])
+                }
+                isLogged = true
                 tell(state.withLock { $0.table.removeAll() })
-                usleep(100_000)
+                _ = state.wait(until: SystemClock().now() + backoff.nextDelay()) { $0.isStopping ? true : nil }
             }
-            return
         }
+    }
+
+    /// Until it stops.
+    private func watch() throws(BrokerError) {
+        var configuration = ClientConfiguration(settings: settings, role: .reader)
+        configuration.prefetchBytes = 1_024
+        configuration.fetchWait = .milliseconds(100)
+        let client = try KafkaClient(configuration)
         let queue = rd_kafka_queue_get_consumer(client.handle)
         state.withLock { $0.queue = queue }
-        while !state.withLock({ $0.isStopping }) {
+        while !isStopping {
             settle(client.handle)
             if let message = rd_kafka_consumer_poll(client.handle, Self.pollMaxMs) {
                 received(FetchedMessage(consuming: message))
@@ -120,11 +128,14 @@ final class Watcher: @unchecked Sendable {
             }
         }
         do throws(KafkaError) {
-            if end.pointer.pointee.cnt > 0 { try check(rd_kafka_incremental_unassign(handle, end.pointer)) }
-            if begin.pointer.pointee.cnt > 0 { try check(rd_kafka_incremental_assign(handle, begin.pointer)) }
+            if !end.isEmpty { try check(end.withPointer { rd_kafka_incremental_unassign(handle, $0) }) }
+            if !begin.isEmpty { try check(begin.withPointer { rd_kafka_incremental_assign(handle, $0) }) }
         } catch {
-            log.warning("a partition cannot be watched", metadata: ["error": "\(error)"])
-            for element in begin.elements { failed(element.partition) }
+            log.warning("partitions cannot be watched", metadata: ["error": "\(error)"])
+            // One of them spoils the call for all, and what is assigned is not known any more: anew.
+            rd_kafka_assign(handle, nil)
+            assigned = []
+            tell(state.withLock { $0.table.removeAll() })
         }
     }
 

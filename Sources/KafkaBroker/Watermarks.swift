@@ -36,7 +36,7 @@ extension KafkaClient {
     private func offset(of place: TopicPartition, at time: Int64, within limit: Duration) throws(KafkaError) -> Int64 {
         let list = TopicPartitionList()
         list.add(place, offset: time)
-        try check(rd_kafka_offsets_for_times(handle, list.pointer, Int32(max(1, limit.wholeMilliseconds))))
+        try check(list.withPointer { rd_kafka_offsets_for_times(handle, $0, limit.timeoutMs) })
         guard let found = list.elements.first else { throw KafkaError(RD_KAFKA_RESP_ERR__BAD_MSG) }
         try check(found.error)
         guard found.offset >= 0 else { throw KafkaError(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) }

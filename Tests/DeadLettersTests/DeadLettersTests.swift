@@ -1,8 +1,8 @@
 import DeadLetters
-import Glibc
 import Primitives
 import Records
 import Store
+import TestSupport
 import Testing
 
 @Suite struct DeadLettersTests {
@@ -141,19 +141,7 @@ extension DeadLetterClaim {
 
 /// Runs `body` with a directory that does not exist yet and is removed afterwards.
 func withDirectory(_ body: (String) throws -> Void) throws {
-    var template = Array("/tmp/postrider-dead-XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-    try #require(made)
-    let parent = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-    let directory = "\(parent)/dead"
-    defer {
-        do throws(FileSystemError) {
-            for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
-        } catch {
-            Issue.record("\(error)")
-        }
-        rmdir(directory)
-        rmdir(parent)
-    }
-    try body(directory)
+    let parent = try TemporaryDirectory()
+    try body("\(parent.path)/dead")
+    withExtendedLifetime(parent) {}
 }

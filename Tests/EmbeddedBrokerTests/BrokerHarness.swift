@@ -1,5 +1,4 @@
 import Broker
-import Glibc
 import Logging
 import Primitives
 import Records
@@ -12,6 +11,7 @@ import Testing
 
 /// A broker in a temporary directory, with a manual clock, and blocking forms of its calls.
 final class BrokerHarness {
+    private let parent: TemporaryDirectory
     let directory: String
     let clock = ManualClock()
     let metrics = MetricsRegistry()
@@ -19,10 +19,8 @@ final class BrokerHarness {
     private(set) var broker: EmbeddedBroker
 
     init(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
-        var template = Array("/tmp/postrider-broker-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-        try #require(made)
-        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } + "/broker"
+        parent = try TemporaryDirectory()
+        directory = parent.path + "/broker"
         var settings = EmbeddedBrokerSettings()
         configure(&settings)
         broker = try EmbeddedBroker(
@@ -31,8 +29,6 @@ final class BrokerHarness {
 
     deinit {
         broker.close()
-        removeFiles(in: directory)
-        rmdir(String(directory.dropLast("/broker".count)))
     }
 
     func reopen(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
@@ -125,16 +121,6 @@ final class BrokerHarness {
         // A slice of retention queues the next one.
         while broker.isRetaining { try broker.writes.wait { (_) throws(JobFailure) in } }
     }
-}
-
-/// Removes a directory of files.
-func removeFiles(in directory: String) {
-    do throws(FileSystemError) {
-        for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
-    } catch {
-        Issue.record("\(error)")
-    }
-    rmdir(directory)
 }
 
 /// Calls something that answers on another thread, and waits.

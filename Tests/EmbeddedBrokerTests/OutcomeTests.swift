@@ -1,5 +1,4 @@
 import Broker
-import Glibc
 import Primitives
 import Records
 import TestSupport
@@ -80,7 +79,7 @@ import Testing
                 directory: copy.directory, clock: harness.clock, timers: harness.clock)
             defer {
                 recovered.close()
-                copy.remove()
+                withExtendedLifetime(copy) {}
             }
             let previous = try recovered.openSink(spool: spoolOne, lane: 0).previous
             let last = Int((previous?.lsn ?? lsn(0)).sequence)
@@ -109,14 +108,12 @@ import Testing
 
 /// The broker's files, copied inside a job of its writer, that is in the middle of a transaction.
 private struct FileCopy {
-    let directory: String
+    private let parent: TemporaryDirectory
+    var directory: String { parent.path }
 
     init(of source: String, heldBy broker: EmbeddedBroker) throws {
-        var template = Array("/tmp/postrider-copy-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-        try #require(made)
-        let target = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        directory = target
+        parent = try TemporaryDirectory()
+        let target = parent.path
         try broker.writes.wait { (_) throws(JobFailure) in
             do throws(FileSystemError) {
                 let files = SystemFileSystem()
@@ -129,9 +126,5 @@ private struct FileCopy {
                 throw .refused(BrokerError(.processFatal, code: "copy", detail: error.description))
             }
         }
-    }
-
-    func remove() {
-        removeFiles(in: directory)
     }
 }

@@ -1,6 +1,7 @@
 import GatewayTestSupport
 import Glibc
 import JSON
+import TestSupport
 import Primitives
 
 /// `postrider serve` as a process of its own: the binary that was built beside these tests.

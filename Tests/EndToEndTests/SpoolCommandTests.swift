@@ -1,3 +1,4 @@
+import TestSupport
 import GatewayTestSupport
 import Glibc
 import JSON

@@ -1,6 +1,5 @@
 import Broker
 import DeadLetters
-import Glibc
 import Journal
 import Logging
 import Primitives
@@ -25,6 +24,7 @@ final class Harness {
     let deadLetters: DeadLetters
     let settings: ForwarderSettings
     let events = Monitor<[Event]>([])
+    private let parent: TemporaryDirectory
     private let directory: String
     private let refusal: @Sendable (OutgoingRecord) -> BrokerError?
     private let broker: BrokerForm
@@ -71,10 +71,8 @@ final class Harness {
         broker: BrokerForm = BrokerForm(), clock: any TimeSource = SystemClock(), start: Bool = true,
         refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = refuseMarked
     ) throws {
-        var template = Array("/tmp/postrider-forwarder-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-        try #require(made)
-        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) } + "/dead"
+        parent = try TemporaryDirectory()
+        directory = parent.path + "/dead"
         self.deadLetters = try DeadLetters(directory: directory, settings: deadLetters)
         self.settings = settings
         self.refusal = refusal
@@ -84,14 +82,6 @@ final class Harness {
         spool = try Self.open(disk, timers)
         forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, nonce, events)
         if start { forwarder.start() }
-    }
-
-    deinit {
-        #expect(throws: Never.self) {
-            for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
-        }
-        rmdir(directory)
-        rmdir(String(directory.dropLast("/dead".count)))
     }
 
     private static func open(_ disk: FakeFileSystem, _ timers: TimerThread) throws -> Spool {

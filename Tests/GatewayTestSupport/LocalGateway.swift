@@ -5,6 +5,7 @@ import Journal
 public import Primitives
 import Spool
 import Telemetry
+public import TestSupport
 
 /// A gateway in this process: real sockets and files, a port that the system chose, a directory of its own.
 public final class LocalGateway: Sendable {

@@ -3,6 +3,7 @@ import Gateway
 import GatewayTestSupport
 import Glibc
 import KafkaBroker
+import TestSupport
 import Testing
 
 /// Settings of a Kafka cluster: properties of librdkafka, secrets in files, the YAML file.

@@ -79,6 +79,24 @@ import Testing
         #expect(try last.offsets.definitions().isEmpty)
     }
 
+    /// One after the other they would take `adminTimeout` each.
+    @Test func callsThatWait_EndWithTheGateway_WhenTheClusterDoesNotAnswer() throws {
+        let cluster = MockCluster(brokers: 1)
+        let harness = try SourceHarness(cluster)
+        try define(harness, "one")
+        cluster.setRoundTrip(1, milliseconds: 60_000)
+        let codes = Monitor<[String]>([])
+        for _ in 0..<20 {
+            harness.offsets.committed(consumer: name, of: [TopicPartition("t")]) { result in
+                if case .failure(let error) = result { codes.withLock { $0.append(error.code) } }
+                codes.broadcast()
+            }
+        }
+        harness.offsets.stop()
+        let all = codes.wait(until: SystemClock().now() + SourceHarness.patience) { $0.count == 20 ? $0 : nil }
+        #expect(Set(try #require(all)).isSubset(of: ["interrupted"]))
+    }
+
     @Test func definitions_AreToldLater_WhenTheClusterIsAway() throws {
         let cluster = MockCluster(brokers: 1)
         let before = try SourceHarness(cluster)

@@ -1,6 +1,7 @@
 import Broker
 import CRdkafka
 import KafkaTestSupport
+import Records
 import Testing
 
 @testable import KafkaBroker
@@ -26,6 +27,26 @@ import Testing
         }
         #expect(error?.class == .processFatal)
         #expect(error?.detail.contains("acks") == true)
+    }
+
+    @Test func client_ThatCannotBeMade_EndsTheProcessOnly_WhenTheConfigurationIsWrong() {
+        let wrong = BrokerError.notMade(RD_KAFKA_RESP_ERR__INVALID_ARG, "ssl.ca.location failed")
+        #expect(wrong.class == .processFatal && wrong.detail.contains("ssl.ca.location failed"))
+        let busy = BrokerError.notMade(RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, "Failed to create thread")
+        #expect(busy.class == .retriable && busy.alarm, "threads and files come back")
+    }
+
+    @Test func list_Lives_AsLongAsItsPointerIsUsed() {
+        final class Seen { weak var list: TopicPartitionList? }
+        let seen = Seen()
+        func list() -> TopicPartitionList {
+            let list = TopicPartitionList([TopicPartition("t", 3)])
+            seen.list = list
+            return list
+        }
+        let isAlive = list().withPointer { seen.list != nil && $0.pointee.cnt == 1 }
+        #expect(isAlive)
+        #expect(seen.list == nil)
     }
 
     @Test func client_InitializesTransactions_AtTheMockCluster() throws {

@@ -3,6 +3,7 @@ import CRdkafka
 import KafkaTestSupport
 import Primitives
 import Records
+import TestSupport
 import Testing
 
 @testable import KafkaBroker
@@ -159,6 +160,50 @@ import Testing
             } == "partition_not_assigned", "the broker would take it")
         _ = try other.committed(name, Array(theirs))
         try other.commit(name, lost, 1)
+    }
+
+    /// By the time the group has formed anew, both partitions have long been paused.
+    @Test func partition_IsReadToItsEnd_WhoeverGetsIt_AfterItWasRevokedWhilePaused() throws {
+        let cluster = MockCluster(brokers: 1)
+        cluster.createTopic("t", partitions: 2)
+        let places = (0..<2).map { TopicPartition("t", $0) }
+        let (harness, first) = try joined(cluster) { settings in
+            settings.prefetchBytesMax = 32 << 10
+            settings.consumersActiveMax = 1
+        }
+        for place in places { try harness.produce(place, values(200, bytes: 1_000)) }
+        try first.wait("assignment and records") { $0.assigned.count == 2 && $0.available > 0 }
+        let (other, second) = try joined(cluster)
+        try second.wait("assignment") { $0.assigned.count == 1 }
+        try first.wait("a smaller assignment") { $0.assigned.count == 1 && $0.revocations == 1 }
+        for (gateway, member) in [(harness, first), (other, second)] {
+            let place = try #require(member.state.withLock { $0.assigned.first })
+            #expect(try member.readAll(gateway, place) == Array(0..<200))
+        }
+    }
+
+    @Test func member_Joins_OnceWhatItsClientLackedIsThere() throws {
+        var settings = KafkaBrokerSettings()
+        settings.bootstrapServers = "127.0.0.1:1"
+        let directory = try TemporaryDirectory()
+        settings.properties = [
+            "security.protocol": "ssl", "ssl.ca.location": "\(directory.path)/certificates", "log_level": "0",
+        ]
+        let source = KafkaSource(settings: settings)
+        defer { source.stop() }
+        let subscription = try source.subscribe(consumer: name, topics: [topic], delegate: MemberHarness())
+        func refusal() throws -> String {
+            let request = FetchRequest(partition: place, offset: 0, recordsMax: 1, bytesMax: 1)
+            let box = Monitor<String?>(nil)
+            subscription.fetch(request) { result in
+                if case .failure(let error) = result { box.withLock { $0 = error.code } }
+                box.broadcast()
+            }
+            return try #require(box.wait(until: SystemClock().now() + SourceHarness.patience) { $0 })
+        }
+        #expect(try refusal() == "invalid_configuration")
+        try SystemFileSystem().createDurableDirectory("\(directory.path)/certificates")
+        try eventually("a client") { try refusal() == "partition_not_assigned" ? () : nil }
     }
 
     @Test func member_GoesOn_WhenTheCoordinatorMovesAndABrokerIsAway() throws {

@@ -25,13 +25,8 @@ import Testing
     private static func create(_ topic: TopicName, partitions: Int32, _ settings: KafkaBrokerSettings) throws {
         let client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
         defer { client.close(within: .seconds(5)) }
-        var reason = [CChar](repeating: 0, count: 512)
-        var new = rd_kafka_NewTopic_new(topic.text, partitions, 1, &reason, reason.count)
-        defer { rd_kafka_NewTopic_destroy(new) }
-        try client.administer(RD_KAFKA_ADMIN_OP_CREATETOPICS, within: .seconds(20)) { options, queue in
-            rd_kafka_CreateTopics(client.handle, &new, 1, options, queue)
-        } answer: { _ in
-        }
+        try AdminClient(client: client, clock: SystemClock())
+            .create(topic, .init(partitions: partitions), until: SystemClock().now() + .seconds(20))
     }
 
     /// One transaction with these values, at its end committed or aborted.
@@ -59,14 +54,10 @@ import Testing
     private func purge(below offset: Int64) throws {
         let client = try KafkaClient(ClientConfiguration(settings: harness.settings, role: .admin))
         defer { client.close(within: .seconds(5)) }
-        let list = TopicPartitionList()
-        list.add(place, offset: offset)
-        var call = rd_kafka_DeleteRecords_new(list.pointer)
-        defer { rd_kafka_DeleteRecords_destroy(call) }
-        try client.administer(RD_KAFKA_ADMIN_OP_DELETERECORDS, within: .seconds(20)) { options, queue in
-            rd_kafka_DeleteRecords(client.handle, &call, 1, options, queue)
-        } answer: { _ in
-        }
+        let lows = try AdminClient(client: client, clock: SystemClock())
+            .deleteRecords(
+                place.topic, below: [place.partition: offset], until: SystemClock().now() + .seconds(20))
+        _ = try lows[place.partition]?.get()
     }
 
     private func joined() throws -> MemberHarness {

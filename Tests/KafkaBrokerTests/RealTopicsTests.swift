@@ -119,6 +119,17 @@ import Testing
         #expect(try harness.delete(topic))
     }
 
+    @Test func topicOfCheckpoints_IsWarnedAbout_WhenItIsNotCompacted() throws {
+        #expect(try harness.create(topic, TopicSettings(partitions: 8)))
+        let other = try Self.open { $0.checkpointTopic = topic.text }
+        let isTold = other.eventually {
+            other.topics.health.ownTopicWarnings.contains { $0.hasPrefix("\(topic): cleanup.policy delete") }
+        }
+        #expect(isTold)
+        #expect(try other.describe(topic)?.warnings.contains { $0.hasPrefix("cleanup.policy delete") } == true)
+        #expect(try harness.delete(topic))
+    }
+
     /// To the byte: what intake counts is what Kafka compares with `max.message.bytes`.
     @Test func size_IsThatWhichKafkaCounts() throws {
         #expect(try harness.create(topic, TopicSettings(partitions: 1, recordBytesMax: 5_000)))

@@ -55,7 +55,7 @@ import Testing
         try harness.open()
         let client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
         defer { client.close(within: .seconds(5)) }
-        let topic = try CheckpointTopic.name(settings)
+        let topic = try OwnTopic(named: settings.checkpointTopic, settings).name
         let count = try client.partitions(of: topic, Patience(.seconds(10), Interruption()))
         #expect(count == CheckpointTopic.partitions)
         let admin = AdminClient(client: client, clock: SystemClock())

@@ -71,6 +71,35 @@ import Testing
         #expect(warnings.first?.hasPrefix(warning) == true)
     }
 
+    @Test(arguments: [("delete", 1), ("compact,delete", 1), ("compact", 0)])
+    func topicOfPostridersOwn_IsWarnedAbout_UnlessItIsCompactedOnly(policy: String, count: Int) {
+        var values = Self.safe
+        values["cleanup.policy"] = policy
+        let warnings = OwnTopic.warnings(
+            Self.partitions(replicas: 3, leaders: [1]), TopicConfiguration(values), replicas: 3)
+        #expect(warnings.count == count)
+        #expect(warnings.allSatisfy { $0.hasPrefix("cleanup.policy \(policy)") })
+    }
+
+    @Test func topicOfPostridersOwn_IsWarnedAbout_WhenItHasFewerReplicasThanAskedFor() {
+        var values = Self.safe
+        values["cleanup.policy"] = "compact"
+        let partitions = Self.partitions(replicas: 3, leaders: [1])
+        let warnings = OwnTopic.warnings(partitions, TopicConfiguration(values), replicas: 5)
+        #expect(warnings.count == 1 && warnings.first?.contains("3, under the 5") == true)
+        #expect(OwnTopic.warnings(partitions, TopicConfiguration(values), replicas: nil).isEmpty)
+    }
+
+    @Test func topicOfPostridersOwn_IsKnownByItsName() {
+        var settings = KafkaBrokerSettings()
+        settings.checkpointTopic = "_postrider_c"
+        #expect(OwnTopic(TopicName("_postrider_c")!, settings)?.partitions == 8)
+        #expect(OwnTopic(TopicName("_postrider_consumers")!, settings)?.partitions == 1)
+        #expect(OwnTopic(TopicName("_postrider_checkpoints")!, settings) == nil)
+        let error = #expect(throws: BrokerError.self) { _ = try OwnTopic(named: "no topic", settings) }
+        #expect(error?.class == .processFatal)
+    }
+
     @Test func partitions_AreWarnedAbout_WhenReplicasOrLeadersLack() {
         let warnings = TopicConfiguration.warnings(
             Self.partitions(replicas: 2, leaders: Array(repeating: nil, count: 12)), TopicConfiguration(Self.safe))

@@ -47,8 +47,9 @@ public enum LogReader {
         rd_kafka_topic_partition_list_destroy(list)
         var entries: [Entry] = []
         var ended: Set<Int32> = []
-        for _ in 0..<seconds * 1_000_000 where ended.count < Int(partitions) {
-            guard let message = rd_kafka_consumer_poll(client, 1000) else { continue }
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        while ended.count < Int(partitions), ContinuousClock.now < deadline {
+            guard let message = rd_kafka_consumer_poll(client, 100) else { continue }
             switch message.pointee.err {
             case RD_KAFKA_RESP_ERR_NO_ERROR: entries.append(entry(message))
             case RD_KAFKA_RESP_ERR__PARTITION_EOF: ended.insert(message.pointee.partition)

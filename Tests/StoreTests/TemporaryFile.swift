@@ -1,23 +1,12 @@
-import Glibc
-import Primitives
 import Store
+import TestSupport
 import Testing
 
 /// Runs `body` with the path of a file that does not exist yet, in a directory removed afterwards.
 func withTemporaryFile(_ body: (String) throws -> Void) throws {
-    var template = Array("/tmp/postrider-store-XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) != nil }
-    try #require(made)
-    let directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-    defer {
-        do throws(FileSystemError) {
-            for name in try SystemFileSystem().list(directory) { unlink("\(directory)/\(name)") }
-        } catch {
-            Issue.record("\(error)")
-        }
-        rmdir(directory)
-    }
-    try body("\(directory)/test.sqlite")
+    let directory = try TemporaryDirectory()
+    try body("\(directory.path)/test.sqlite")
+    withExtendedLifetime(directory) {}
 }
 
 let schemaOne = Schema(applicationID: 77, migrations: ["CREATE TABLE things (id INTEGER PRIMARY KEY, body BLOB)"])

@@ -54,13 +54,25 @@ enum Rules {
     static func hiddenErrors(_ file: SourceFile) -> [String] {
         let lines = file.lines
         return violations(in: file) { code, number in
-            guard code.contains("try?") else { return nil }
+            guard hidesError(code) else { return nil }
             let near = lines[max(0, number - reasonLines)...number]
             let reasoned = near.contains { line in
                 line.range(of: "// try?: ").map { !line[$0.upperBound...].isEmpty } ?? false
             }
             return reasoned ? nil : "try? without a // try?: reason"
         }
+    }
+
+    /// `try?`, and not the end of `Entry?`.
+    private static func hidesError(_ code: String) -> Bool {
+        var before: Character = " "
+        var rest = code[...]
+        while let character = rest.first {
+            if rest.hasPrefix("try?"), !before.isLetter, !before.isNumber, before != "_" { return true }
+            before = character
+            rest = rest.dropFirst()
+        }
+        return false
     }
 
     static func traps(_ file: SourceFile) -> [String] {

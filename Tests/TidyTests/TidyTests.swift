@@ -87,6 +87,8 @@ private func expectNone(_ violations: [String], _ location: SourceLocation = #_s
     @Test func errors_AreNotHidden() throws {
         expectNone(try Self.sources().flatMap(Rules.hiddenErrors))
         #expect(Rules.hiddenErrors(planted("let a = try? b()")).count == 1)
+        #expect(Rules.hiddenErrors(planted("f(try?b())")).count == 1)
+        #expect(Rules.hiddenErrors(planted("let a: Entry?, b: Reentry? = nil, c: _try? = nil")).isEmpty)
         #expect(Rules.hiddenErrors(planted("// try?: absent is as good\nlet a = try? b()")).isEmpty)
         #expect(Rules.hiddenErrors(planted("let a = try? b()  // try?: absent is as good")).isEmpty)
     }

@@ -7,7 +7,7 @@ public final class TemporaryDirectory: Sendable {
 
     public init() throws {
         var template = Array("/tmp/postrider-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw HTTPClient.Failure("mkdtemp: errno \(errno)") }
+        guard mkdtemp(&template) != nil else { throw FileSystemError(call: "mkdtemp", path: "/tmp", errno: errno) }
         path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     }
 
@@ -25,18 +25,4 @@ public final class TemporaryDirectory: Sendable {
         }
         rmdir(path)
     }
-}
-
-/// Looks every few milliseconds until `condition` holds. - Returns: whether it did in time.
-public func eventually(
-    within: Duration = HTTPClient.patience, _ condition: () throws -> Bool
-) rethrows -> Bool {
-    let pause = Monitor(())
-    let deadline = SystemClock().now() + within
-    while !(try condition()) {
-        let now = SystemClock().now()
-        if now >= deadline { return false }
-        _ = pause.wait(until: now + .milliseconds(5)) { _ -> Bool? in nil }
-    }
-    return true
 }
