@@ -33,8 +33,9 @@ final class ConsumerRunner: Sendable {
         self.context = context
         guarded = Lock(
             Guarded(
-                state: ConsumerState(definition.completed(for: name), epoch: context.epoch, settings: context.settings))
-        )
+                state: ConsumerState(
+                    definition.completed(for: name), epoch: context.epoch, settings: context.settings,
+                    jitter: context.makeJitter())))
     }
 
     // MARK: Calls

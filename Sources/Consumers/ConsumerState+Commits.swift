@@ -118,7 +118,7 @@ extension ConsumerState {
                 partitions[tp]?.undoCommitting()
                 if done.wanted.contains(tp) { partitions[tp]?.wantsCommit = true }
             }
-            if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay() }
+            if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay(using: &jitter) }
             for serial in done.answers { if let answer = answers[serial] { review(answer) } }
             for call in done.calls { effects.append(.acknowledged(call.id, .failure(.unavailable(error)))) }
             return
@@ -135,7 +135,8 @@ extension ConsumerState {
             for (tp, version) in done.versions where partitions[tp]?.version == version {
                 partitions[tp]?.endCommitting(committed: done.offsets[tp]?.offset ?? 0)
             }
-            for serial in done.answers { closeIfDone(serial, remember: true) }
+            // Oldest first: in this order they are forgotten.
+            for serial in done.answers.sorted() { closeIfDone(serial, remember: true) }
             if done.records > 0 { effects.append(.note(.acknowledged(records: done.records))) }
         }
         let offsets = done.offsets.mapValues(\.offset)

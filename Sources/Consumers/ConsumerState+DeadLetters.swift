@@ -126,7 +126,8 @@ extension ConsumerState {
         if partitions[round.partition]?.version == round.version {
             partitions[round.partition]?.bury(outcome.submitted)
             if !outcome.tooLarge.isEmpty {
-                partitions[round.partition]?.postpone(outcome.tooLarge, until: now + settings.deadLetterRetryMax)
+                let until = now + settings.deadLetterRetryMax
+                partitions[round.partition]?.postpone(outcome.tooLarge, until: until)
                 hasDelays = true
             }
         }
@@ -148,7 +149,7 @@ extension ConsumerState {
     private mutating func failRound(_ error: BrokerError, _ now: MonotonicInstant) {
         effects.append(.note(.deadLetterFailed(error)))
         deadLetterError = error
-        deadLetterRetryAt = now + deadLetterBackoff.nextDelay()
+        deadLetterRetryAt = now + deadLetterBackoff.nextDelay(using: &jitter)
         endRound()
     }
 

@@ -193,7 +193,7 @@ extension ConsumerState {
         case .failure(let error):
             effects.append(.note(.fetchFailed(ticket.partition, error)))
             partition.lastError = error
-            partition.retryAt = now + partition.backoff.nextDelay()
+            partition.retryAt = now + partition.backoff.nextDelay(using: &jitter)
             partition.ready = true
             giveRoomBack(&gather, used: 0)
             isStuck = true
@@ -204,7 +204,7 @@ extension ConsumerState {
             partition.end = fetch.highWatermark
             isStuck = !accept(fetch, costs, ticket, polls[index], now, &gather, &part, &partition)
             // The source has nothing there yet, although something was; it is not asked in a loop.
-            if isStuck { partition.retryAt = now + partition.backoff.nextDelay() }
+            if isStuck { partition.retryAt = now + partition.backoff.nextDelay(using: &jitter) }
         }
         partitions[ticket.partition] = partition
         gather.parts.append(part)

@@ -7,14 +7,17 @@ extension ConsumerState {
     /// it is done, so this is put off by one commit at most.
     mutating func expireAnswers(_ now: MonotonicInstant) {
         guard calls.isEmpty else { return }
-        for answer in answers.values where answer.deadline <= now { expire(answer, now) }
+        // Oldest first, whatever the order of a dictionary: what is told, and what is kept of it, comes in this order.
+        for answer in answers.values.filter({ $0.deadline <= now }).sorted(by: { $0.serial < $1.serial }) {
+            expire(answer, now)
+        }
     }
 
     private mutating func expire(_ old: OpenAnswer, _ now: MonotonicInstant) {
         var answer = old
         var expired = 0
         let how = GivingBack(expiredBy: now, deliveriesMax: deliveriesMax, reason: "the ack deadline passed")
-        for tp in answer.partitions.keys { expired += giveBack(&answer, tp, 0...Int64.max, how) }
+        for tp in answer.partitions.keys.sorted() { expired += giveBack(&answer, tp, 0...Int64.max, how) }
         if expired > 0 {
             answer.isWhole = false
             effects.append(.note(.expired(records: expired)))

@@ -23,6 +23,8 @@ struct ConsumerState: Sendable {
     }
 
     let settings: ConsumersSettings
+    /// For the times between retries.
+    var jitter: any RandomNumberGenerator & Sendable
     let epoch: UInt32
     /// As in the definition: delivery ids name topics by their place in it.
     let topics: [TopicName]
@@ -92,8 +94,12 @@ struct ConsumerState: Sendable {
     var hasSaidEnded = false
     var effects: [ConsumerEffect] = []
 
-    init(_ definition: ConsumerDefinition, epoch: UInt32, settings: ConsumersSettings) {
+    init(
+        _ definition: ConsumerDefinition, epoch: UInt32, settings: ConsumersSettings,
+        jitter: any RandomNumberGenerator & Sendable
+    ) {
         self.settings = settings
+        self.jitter = jitter
         self.epoch = epoch
         topics = definition.topics
         mode = definition.mode
@@ -178,7 +184,7 @@ struct ConsumerState: Sendable {
         if let error {
             session = .closed
             openError = error
-            openRetryAt = now + openBackoff.nextDelay()
+            openRetryAt = now + openBackoff.nextDelay(using: &jitter)
             unloaded = []
         } else {
             session = .joined(number, assigned: assigned)
@@ -294,7 +300,7 @@ struct ConsumerState: Sendable {
         case .failure(let error):
             effects.append(.note(.loadFailed(error)))
             loadError = error
-            loadRetryAt = now + loadBackoff.nextDelay()
+            loadRetryAt = now + loadBackoff.nextDelay(using: &jitter)
             unloaded.formUnion(concerned)
         case .success(let offsets):
             loadError = nil
