@@ -119,7 +119,7 @@ extension ConsumerState {
                 if done.wanted.contains(tp) { partitions[tp]?.wantsCommit = true }
             }
             if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay(using: &jitter) }
-            for serial in done.answers { if let answer = answers[serial] { review(answer) } }
+            for serial in done.answers.sorted() { reopen(serial, now) }
             for call in done.calls { effects.append(.acknowledged(call.id, .failure(.unavailable(error)))) }
             return
         }
