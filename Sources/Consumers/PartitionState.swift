@@ -347,6 +347,8 @@ struct PartitionState: Sendable {
             change(index, to: .open, until: until)
             return entries[index].attempts
         }
+        // Another poll found out that retention took it.
+        guard record.offset >= position else { return nil }
         let before = attempts(before: record.offset)
         let attempts = before == .max ? before : before + 1
         add(record, attempts: attempts, status: .open, answer: answer, until: until)

@@ -87,4 +87,24 @@ import Testing
         #expect(h.submitter.synced.count == 1)
         #expect(try h.take().offsets == [1, 2])
     }
+
+    /// One poll holds new records of a partition that another poll, for its answer there, finds gone.
+    @Test func retention_FoundByARepeatedPoll_TakesRecordsFromAPollOnItsWay() throws {
+        let h = try harness(.shared, records: 1, partitions: 2)
+        #expect(try h.take(client: "a").offsets == [0])
+        for _ in 0..<2 { h.source.append(h.place(0)) }
+        h.source.append(h.place(1))
+        h.settle()
+        let other = h.start(PollRequest(consumer: h.name, client: "b"))
+        h.callbacks.runOne()
+        h.source.raiseLow(h.place(0), to: 3)
+        let repeated = h.start(PollRequest(consumer: h.name, client: "a"))
+        #expect(h.callbacks.count == 2, "b asks for partition 1, a for partition 0")
+        h.callbacks.runOne(at: 1)
+        h.settle()
+        let answer = try #require(other.value).get()
+        #expect(answer.records.map(\.record.partition) == [h.place(1)])
+        #expect(answer.skipped == [SkippedRange(partition: h.place(0), offsets: 0..<3)])
+        #expect(try repeated.value?.get().offsets == [])
+    }
 }
