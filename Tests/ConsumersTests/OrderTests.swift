@@ -107,4 +107,25 @@ import Testing
         #expect(answer.skipped == [SkippedRange(partition: h.place(0), offsets: 0..<3)])
         #expect(try repeated.value?.get().offsets == [])
     }
+
+    /// An acknowledgement by offset waits for a commit, and its client gets records, new to it, before its turn comes.
+    @Test func offsets_SpeakOfTheAnswerThatTheClientHad_NotOfALaterOne() throws {
+        let h = try harness(.shared, records: 3)
+        #expect(try h.take(max: 1, client: "b").offsets == [0])
+        #expect(try h.take(max: 1, client: "a").offsets == [1])
+        h.clock.advance(by: .seconds(20))
+        let last = try h.take(client: "c")
+        h.clock.advance(by: .seconds(10))
+        let commit = call { h.consumers.acknowledge(h.name, .answer(last.ack ?? ""), completion: $0) }
+        let place = RecordPlace(partition: h.place(), offset: 1)
+        let late = call { h.consumers.acknowledge(h.name, .offsets([place], client: "a"), completion: $0) }
+        let poll = h.start(PollRequest(consumer: h.name, client: "a"))
+        for _ in 0..<10 where poll.value == nil { h.callbacks.runOne(at: 1) }
+        #expect(try poll.value?.get().offsets == [0, 1])
+        #expect(commit.value == nil)
+        h.settle()
+        #expect(try commit.value?.get().outcomes == [.acknowledged])
+        #expect(late.value?.errorCode == "leases_lost")
+        #expect(h.committed() == 0, "nobody spoke of 0")
+    }
 }
