@@ -62,6 +62,7 @@ struct ConsumerState: Sendable {
     var fetches: UInt64 = 0
     /// Sum over the polls' gathers.
     var reservedRoom = 0
+    private var slots: UInt64 = 0
 
     var answers: [UInt64: OpenAnswer] = [:]
     var answerOfClient: [String: UInt64] = [:]
@@ -194,11 +195,19 @@ struct ConsumerState: Sendable {
         }
     }
 
-    func isCurrent(_ number: UInt64) -> Bool {
+    /// Its number, while there is one.
+    var currentSession: UInt64? {
         switch session {
-        case .opening(let current, _), .joined(let current, _): current == number
-        case .closed, .ended: false
+        case .opening(let current, _), .joined(let current, _): current
+        case .closed, .ended: nil
         }
+    }
+
+    func isCurrent(_ number: UInt64) -> Bool { currentSession == number }
+
+    mutating func nextSlot(_ poll: PollID) -> SlotID {
+        slots += 1
+        return SlotID(poll: poll, number: slots)
     }
 
     mutating func assigned(_ assigned: [TopicPartition], session number: UInt64) {
@@ -244,10 +253,7 @@ struct ConsumerState: Sendable {
 
     private mutating func leave() {
         idleSince = nil
-        switch session {
-        case .opening, .joined: effects.append(.closeSubscription)
-        case .closed, .ended: break
-        }
+        if let currentSession { effects.append(.closeSubscription(session: currentSession)) }
         session = .closed
         forgetPartitions()
     }
