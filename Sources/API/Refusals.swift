@@ -61,6 +61,12 @@ extension Problem {
                 retryable: true, retryAfterSeconds: 5)
             return
         }
+        if error.code == "too_many_consumers" {
+            self.init(
+                503, "too_many_consumers", "Too many consumers are in use", "consumers.max_active: \(error.detail)",
+                retryable: true, retryAfterSeconds: 5)
+            return
+        }
         let status = error.class == .recordFatal ? 422 : 503
         self.init(status, "broker_unavailable", "The broker did not do it", "\(error.code): \(error.detail)")
         retryable = error.class == .retriable
@@ -139,7 +145,7 @@ extension Problem {
         }
         if error.isRetriable {
             retryable = true
-            if status == 429 || status == 503 { retryAfterSeconds = 1 }
+            if status == 429 || status == 503 { retryAfterSeconds = retryAfterSeconds ?? 1 }
         }
     }
 

@@ -14,6 +14,8 @@ struct ConsumerContext: Sendable {
     let epoch: UInt32
     let settings: ConsumersSettings
     let slots: FetchSlots
+    /// Where each state machine's jitter comes from: a seeded one makes it replayable.
+    let makeJitter: @Sendable () -> any RandomNumberGenerator & Sendable
     let serials = Lock<UInt64>(0)
     let log = Logger(label: "postrider.consumers")
     let metrics = ConsumerMetrics()

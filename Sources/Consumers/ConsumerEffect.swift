@@ -14,25 +14,35 @@ struct CallID: Hashable, Sendable {
     let number: UInt64
 }
 
+/// One asking of a poll, or of the dead-letter round, for the right to hold fetched records. Each has another number: a
+/// poll may ask again before the effect that gives the old one back is performed.
+struct SlotID: Hashable, Sendable {
+    let poll: PollID
+    let number: UInt64
+}
+
 /// Says whose a fetch was and under which version of the partition, so that a late answer is told from a current one.
 struct FetchTicket: Hashable, Sendable {
-    let poll: PollID
+    let slot: SlotID
     let number: UInt64
     let partition: TopicPartition
     let version: UInt64
     let offset: Int64
     let isFresh: Bool
+
+    var poll: PollID { slot.poll }
 }
 
 /// What `ConsumerState` wants done, in order, once the lock is released.
 enum ConsumerEffect: Sendable {
     case openSubscription(session: UInt64)
-    case closeSubscription
+    /// The next may be open already: another thread performs its effects.
+    case closeSubscription(session: UInt64)
     case loadCommitted(load: UInt64, [TopicPartition])
     /// Ask for the right to hold fetched records.
-    case acquireSlot(PollID)
-    /// The poll holds a slot, or is in the queue for one.
-    case releaseSlot(PollID)
+    case acquireSlot(SlotID)
+    /// It is held, or in the queue.
+    case releaseSlot(SlotID)
     case fetch(FetchTicket, FetchRequest)
     /// Records are there: is the client, is the memory? Answered by `offered`, and by `memoryGranted` when the memory
     /// comes later. 0: it was taken before.

@@ -11,7 +11,8 @@ final class ConsumerRunner: Sendable {
         var state: ConsumerState
         var polls: [PollID: (request: PollRequest, completion: PollCompletion)] = [:]
         var calls: [CallID: Consumers.LeaseCompletion] = [:]
-        var membership: Membership?
+        /// By session; more than one only between the effects of two threads.
+        var memberships: [UInt64: Membership] = [:]
         /// The delegate of a membership that is being opened: nobody else holds it.
         var opening: SubscriptionListener?
         var timer: (deadline: MonotonicInstant, token: TimerToken)?
@@ -19,7 +20,6 @@ final class ConsumerRunner: Sendable {
     }
 
     private struct Membership {
-        let session: UInt64
         let subscription: any Subscription
         let listener: SubscriptionListener
     }
@@ -33,8 +33,9 @@ final class ConsumerRunner: Sendable {
         self.context = context
         guarded = Lock(
             Guarded(
-                state: ConsumerState(definition.completed(for: name), epoch: context.epoch, settings: context.settings))
-        )
+                state: ConsumerState(
+                    definition.completed(for: name), epoch: context.epoch, settings: context.settings,
+                    jitter: context.makeJitter())))
     }
 
     // MARK: Calls
@@ -127,21 +128,19 @@ final class ConsumerRunner: Sendable {
     private func perform(_ effect: ConsumerEffect) {
         switch effect {
         case .openSubscription(let session): open(session)
-        case .closeSubscription:
-            let membership = guarded.withLock { guarded in
-                defer { guarded.membership = nil }
-                return guarded.membership
-            }
+        case .closeSubscription(let session):
+            // None when it is being opened: whoever does that finds that it is not wanted any more.
+            let membership = guarded.withLock { $0.memberships.removeValue(forKey: session) }
             membership?.subscription.close()
         case .loadCommitted(let load, let partitions):
             context.offsets.committed(consumer: name, of: partitions) { result in
                 self.run { guarded, now in guarded.state.loaded(result, load: load, now: now) }
             }
-        case .acquireSlot(let poll):
-            context.slots.acquire(slot(poll)) {
-                self.run { guarded, now in guarded.state.slotGranted(poll, now: now) }
+        case .acquireSlot(let slot):
+            context.slots.acquire(key(slot)) {
+                self.run { guarded, now in guarded.state.slotGranted(slot, now: now) }
             }
-        case .releaseSlot(let poll): context.slots.release(slot(poll))
+        case .releaseSlot(let slot): context.slots.release(key(slot))
         case .fetch(let ticket, let request): fetch(ticket, request)
         case .offer(let poll, let bytes): offer(poll, bytes)
         case .giveBack(let poll, let bytes):
@@ -175,8 +174,8 @@ final class ConsumerRunner: Sendable {
         }
     }
 
-    private func slot(_ poll: PollID) -> FetchSlots.Key {
-        FetchSlots.Key(consumer: ObjectIdentifier(self), poll: poll)
+    private func key(_ slot: SlotID) -> FetchSlots.Key {
+        FetchSlots.Key(consumer: ObjectIdentifier(self), slot: slot)
     }
 
     // MARK: Subscription
@@ -192,7 +191,7 @@ final class ConsumerRunner: Sendable {
             let isWanted = run { guarded, now in
                 guarded.opening = nil
                 guard guarded.state.isCurrent(session) else { return false }
-                guarded.membership = Membership(session: session, subscription: subscription, listener: listener)
+                guarded.memberships[session] = Membership(subscription: subscription, listener: listener)
                 guarded.state.opened(session: session, error: nil, now: now)
                 return true
             }
@@ -222,7 +221,9 @@ final class ConsumerRunner: Sendable {
     private func fetch(
         _ request: FetchRequest, _ completion: @escaping @Sendable (Result<FetchResult, BrokerError>) -> Void
     ) {
-        let subscription = guarded.withLock { $0.membership?.subscription }
+        let subscription = guarded.withLock { guarded in
+            guarded.state.currentSession.flatMap { guarded.memberships[$0]?.subscription }
+        }
         guard let subscription else {
             // Closed between the decision and now.
             return completion(

@@ -11,6 +11,9 @@ struct PendingCall: Sendable {
 
     let id: CallID
     let kind: Kind
+    /// For offsets: the answer that the client had when it spoke of them. It does not speak of one that comes while the
+    /// call waits.
+    let answer: UInt64?
 }
 
 /// The one commit that is on its way to the store.
@@ -38,7 +41,9 @@ extension ConsumerState {
         }
         let id = CallID(number: nextCall)
         nextCall += 1
-        calls.append(PendingCall(id: id, kind: kind))
+        var answer: UInt64?
+        if case .leases(_, .offsets(_, let client)) = kind { answer = answerOfClient[client] }
+        calls.append(PendingCall(id: id, kind: kind, answer: answer))
         return id
     }
 
@@ -55,7 +60,7 @@ extension ConsumerState {
             let count = calls.firstIndex { if case .seek = $0.kind { true } else { false } } ?? calls.count
             for call in calls.prefix(count) {
                 guard case .leases(let action, let selector) = call.kind else { continue }
-                perform(action, on: selector, for: call.id, &next, now)
+                perform(action, on: selector, for: call, &next, now)
             }
             calls.removeFirst(count)
             takeWanted(&next, now)
@@ -74,21 +79,21 @@ extension ConsumerState {
     }
 
     private mutating func perform(
-        _ action: LeaseAction, on selector: ParsedSelector, for call: CallID, _ next: inout CommitUnderWay,
+        _ action: LeaseAction, on selector: ParsedSelector, for call: PendingCall, _ next: inout CommitUnderWay,
         _ now: MonotonicInstant
     ) {
-        let found = select(selector, by: action)
+        let found = select(selector, by: action, answer: call.answer)
         switch action {
         case .acknowledge:
             var touched = found.finished
             for selection in found.selections { take(selection, &next, &touched) }
-            next.calls.append((call, found.outcomes, touched))
+            next.calls.append((call.id, found.outcomes, touched))
         case .giveBack(let delay, let reason):
             giveBack(found.selections, delay: delay, reason: reason, now)
-            answer(call, found.outcomes, committedNow(found.touched))
+            answer(call.id, found.outcomes, committedNow(found.touched))
         case .extend(let duration):
             extend(found.selections, by: duration, now)
-            answer(call, found.outcomes, committedNow(found.touched))
+            answer(call.id, found.outcomes, committedNow(found.touched))
         }
     }
 
@@ -118,8 +123,8 @@ extension ConsumerState {
                 partitions[tp]?.undoCommitting()
                 if done.wanted.contains(tp) { partitions[tp]?.wantsCommit = true }
             }
-            if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay() }
-            for serial in done.answers { if let answer = answers[serial] { review(answer) } }
+            if !done.wanted.isEmpty { commitRetryAt = now + commitBackoff.nextDelay(using: &jitter) }
+            for serial in done.answers.sorted() { reopen(serial, now) }
             for call in done.calls { effects.append(.acknowledged(call.id, .failure(.unavailable(error)))) }
             return
         }
@@ -135,7 +140,8 @@ extension ConsumerState {
             for (tp, version) in done.versions where partitions[tp]?.version == version {
                 partitions[tp]?.endCommitting(committed: done.offsets[tp]?.offset ?? 0)
             }
-            for serial in done.answers { closeIfDone(serial, remember: true) }
+            // Oldest first: in this order they are forgotten.
+            for serial in done.answers.sorted() { closeIfDone(serial, remember: true) }
             if done.records > 0 { effects.append(.note(.acknowledged(records: done.records))) }
         }
         let offsets = done.offsets.mapValues(\.offset)

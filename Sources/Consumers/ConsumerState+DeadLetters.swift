@@ -12,6 +12,7 @@ struct DeadLetterRound: Sendable {
     }
 
     let number: UInt64
+    let slot: SlotID
     let partition: TopicPartition
     let version: UInt64
     let offsets: Range<Int64>
@@ -58,9 +59,11 @@ extension ConsumerState {
                 let offsets = partition.nextDead(now: now, wanted: settings.deadLettersPerRoundMax)
             else { continue }
             rounds += 1
-            round = DeadLetterRound(number: rounds, partition: tp, version: partition.version, offsets: offsets)
+            let slot = nextSlot(.deadLetters)
+            round = DeadLetterRound(
+                number: rounds, slot: slot, partition: tp, version: partition.version, offsets: offsets)
             partitions[tp]?.claim = .deadLetters
-            return effects.append(.acquireSlot(.deadLetters))
+            return effects.append(.acquireSlot(slot))
         }
     }
 
@@ -126,7 +129,8 @@ extension ConsumerState {
         if partitions[round.partition]?.version == round.version {
             partitions[round.partition]?.bury(outcome.submitted)
             if !outcome.tooLarge.isEmpty {
-                partitions[round.partition]?.postpone(outcome.tooLarge, until: now + settings.deadLetterRetryMax)
+                let until = now + settings.deadLetterRetryMax
+                partitions[round.partition]?.postpone(outcome.tooLarge, until: until)
                 hasDelays = true
             }
         }
@@ -148,19 +152,20 @@ extension ConsumerState {
     private mutating func failRound(_ error: BrokerError, _ now: MonotonicInstant) {
         effects.append(.note(.deadLetterFailed(error)))
         deadLetterError = error
-        deadLetterRetryAt = now + deadLetterBackoff.nextDelay()
+        deadLetterRetryAt = now + deadLetterBackoff.nextDelay(using: &jitter)
         endRound()
     }
 
     private mutating func endRound() {
-        if let round, let partition = partitions[round.partition], partition.version == round.version,
+        guard let ended = round else { return }
+        if let partition = partitions[ended.partition], partition.version == ended.version,
             partition.claim == .deadLetters
         {
-            partitions[round.partition]?.claim = nil
+            partitions[ended.partition]?.claim = nil
         }
         round = nil
         reconsiderDead()
-        effects.append(.releaseSlot(.deadLetters))
+        effects.append(.releaseSlot(ended.slot))
     }
 
     /// Under another `max_deliveries`, records may be dead, or not any more.

@@ -16,13 +16,14 @@ extension ConsumerState {
     }
 
     /// The poll may hold records now.
-    mutating func slotGranted(_ id: PollID, now: MonotonicInstant) {
-        if id == .deadLetters { return deadLetterSlotGranted() }
-        guard let index = index(of: id), case .queued(let gather) = polls[index].phase else {
-            effects.append(.releaseSlot(id))
+    mutating func slotGranted(_ slot: SlotID, now: MonotonicInstant) {
+        if slot.poll == .deadLetters { return deadLetterSlotGranted() }
+        guard let index = index(of: slot.poll), case .queued(let gather) = polls[index].phase, gather.slot == slot
+        else {
+            effects.append(.releaseSlot(slot))
             return
         }
-        fetchNext(id, gather, now)
+        fetchNext(slot.poll, gather, now)
     }
 
     private mutating func fetchNext(_ id: PollID, _ start: Gather, _ now: MonotonicInstant) {
@@ -66,17 +67,17 @@ extension ConsumerState {
     mutating func giveUp(_ id: PollID, _ gather: Gather) {
         guard let index = index(of: id) else { return }
         release(gather, of: id)
-        effects.append(.releaseSlot(id))
+        effects.append(.releaseSlot(gather.slot))
         polls[index].phase = .waiting
         if let serial = gather.repeated { closeIfDone(serial, remember: false) }
     }
 
     private mutating func ticket(
-        _ poll: PollID, _ part: GatheredPart, _ offset: Int64, isFresh: Bool
+        _ slot: SlotID, _ part: GatheredPart, _ offset: Int64, isFresh: Bool
     ) -> FetchTicket {
         fetches += 1
         return FetchTicket(
-            poll: poll, number: fetches, partition: part.partition, version: part.version, offset: offset,
+            slot: slot, number: fetches, partition: part.partition, version: part.version, offset: offset,
             isFresh: isFresh)
     }
 
@@ -100,7 +101,7 @@ extension ConsumerState {
                     // Other clients' records may lie between these.
                     let recordsMax = isOrdered ? recordsLeft : min(offsets.count, settings.pollRecordsMax)
                     return (
-                        ticket(poll.id, part, offsets.lowerBound, isFresh: false),
+                        ticket(gather.slot, part, offsets.lowerBound, isFresh: false),
                         FetchRequest(
                             partition: part.partition, offset: offsets.lowerBound, endOffset: offsets.upperBound,
                             recordsMax: recordsMax, bytesMax: bytesLeft)
@@ -116,7 +117,7 @@ extension ConsumerState {
                     partitions[part.partition]?.ready = false
                     let offset = part.position ?? partition.position
                     return (
-                        ticket(poll.id, part, offset, isFresh: true),
+                        ticket(gather.slot, part, offset, isFresh: true),
                         FetchRequest(
                             partition: part.partition, offset: offset, recordsMax: room, bytesMax: bytesLeft)
                     )
@@ -156,7 +157,7 @@ extension ConsumerState {
                 gather.parts.append(GatheredPart(partition: tp, version: partition.version))
             }
             return (
-                ticket(poll.id, gather.parts[gather.parts.count - 1], first.offset, isFresh: false),
+                ticket(gather.slot, gather.parts[gather.parts.count - 1], first.offset, isFresh: false),
                 FetchRequest(
                     partition: tp, offset: first.offset, endOffset: last.offset + 1,
                     recordsMax: Int(min(last.offset - first.offset, Int64(settings.pollRecordsMax))) + 1,
@@ -176,7 +177,7 @@ extension ConsumerState {
             gather.ticket == ticket, var part = gather.parts.popLast()
         else {
             // Its poll is gone and has freed all but the slot.
-            effects.append(.releaseSlot(ticket.poll))
+            effects.append(.releaseSlot(ticket.slot))
             return
         }
         gather.ticket = nil
@@ -193,7 +194,7 @@ extension ConsumerState {
         case .failure(let error):
             effects.append(.note(.fetchFailed(ticket.partition, error)))
             partition.lastError = error
-            partition.retryAt = now + partition.backoff.nextDelay()
+            partition.retryAt = now + partition.backoff.nextDelay(using: &jitter)
             partition.ready = true
             giveRoomBack(&gather, used: 0)
             isStuck = true
@@ -204,7 +205,7 @@ extension ConsumerState {
             partition.end = fetch.highWatermark
             isStuck = !accept(fetch, costs, ticket, polls[index], now, &gather, &part, &partition)
             // The source has nothing there yet, although something was; it is not asked in a loop.
-            if isStuck { partition.retryAt = now + partition.backoff.nextDelay() }
+            if isStuck { partition.retryAt = now + partition.backoff.nextDelay(using: &jitter) }
         }
         partitions[ticket.partition] = partition
         gather.parts.append(part)

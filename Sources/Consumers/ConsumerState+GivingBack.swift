@@ -7,14 +7,19 @@ extension ConsumerState {
     /// it is done, so this is put off by one commit at most.
     mutating func expireAnswers(_ now: MonotonicInstant) {
         guard calls.isEmpty else { return }
-        for answer in answers.values where answer.deadline <= now { expire(answer, now) }
+        // Oldest first, whatever the order of a dictionary: what is told, and what is kept of it, comes in this order.
+        for answer in answers.values.filter({ $0.deadline <= now }).sorted(by: { $0.serial < $1.serial }) {
+            expire(answer, now)
+        }
     }
+
+    private static let deadlinePassed = "the ack deadline passed"
 
     private mutating func expire(_ old: OpenAnswer, _ now: MonotonicInstant) {
         var answer = old
         var expired = 0
-        let how = GivingBack(expiredBy: now, deliveriesMax: deliveriesMax, reason: "the ack deadline passed")
-        for tp in answer.partitions.keys { expired += giveBack(&answer, tp, 0...Int64.max, how) }
+        let how = GivingBack(expiredBy: now, deliveriesMax: deliveriesMax, reason: Self.deadlinePassed)
+        for tp in answer.partitions.keys.sorted() { expired += giveBack(&answer, tp, 0...Int64.max, how) }
         if expired > 0 {
             answer.isWhole = false
             effects.append(.note(.expired(records: expired)))
@@ -59,6 +64,31 @@ extension ConsumerState {
             review(answer)
         }
         if given > 0 { effects.append(.note(.givenBack(records: given))) }
+    }
+
+    /// After a commit that failed: what it had of the answer is open again. In ordered mode that comes back where a
+    /// record before it did meanwhile (given back, or past its deadline): alone it would be handed out before that one.
+    mutating func reopen(_ serial: UInt64, _ now: MonotonicInstant) {
+        guard var answer = answers[serial] else { return }
+        var (expired, given) = (0, 0)
+        if mode == .ordered {
+            let past = GivingBack(expiredBy: now, deliveriesMax: deliveriesMax, reason: Self.deadlinePassed)
+            let behind = GivingBack(deliveriesMax: deliveriesMax, isCounted: false)
+            for tp in answer.partitions.keys.sorted() {
+                guard let first = partitions[tp]?.firstNotLeased else { continue }
+                expired += giveBack(&answer, tp, first...Int64.max, past)
+                given += giveBack(&answer, tp, first...Int64.max, behind)
+            }
+        }
+        if expired > 0 {
+            answer.isWhole = false
+            effects.append(.note(.expired(records: expired)))
+        }
+        if given > 0 {
+            answer.isComplete = false
+            effects.append(.note(.givenBack(records: given)))
+        }
+        review(answer)
     }
 
     /// In ordered mode the leases of one answer in one partition end together, so that what comes back is in order.

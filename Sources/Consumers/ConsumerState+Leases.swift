@@ -45,14 +45,21 @@ extension ConsumerState {
         for part in gather.parts {
             guard var partition = partitions[part.partition], partition.version == part.version, !part.records.isEmpty
             else { continue }
-            var runs = OffsetRuns()
+            var (runs, isCut) = (OffsetRuns(), false)
             for record in part.records {
-                guard let attempt = partition.lease(record, answer: serial, until: deadline) else { continue }
+                guard
+                    let attempt = partition.lease(
+                        record, answer: serial, until: deadline, inOrder: mode == .ordered)
+                else {
+                    isCut = true
+                    continue
+                }
                 if attempt > 1 { again += 1 }
                 runs.append(record.offset)
                 answer.records.append(delivered(record, token, attempt, deadlineMs))
             }
-            if let position = part.position { partition.advance(to: position) }
+            // In order, what follows one that was not leased was not leased either.
+            if let position = part.position, !isCut || mode == .shared { partition.advance(to: position) }
             if let skipped = partition.skipped {
                 answer.skipped.append(SkippedRange(partition: part.partition, offsets: skipped))
                 partition.skipped = nil

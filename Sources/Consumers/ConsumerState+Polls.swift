@@ -74,7 +74,7 @@ extension ConsumerState {
         let poll = polls.remove(at: index)
         if let gather = poll.gather {
             release(gather, of: id)
-            if gather.ticket == nil { effects.append(.releaseSlot(id)) }
+            if gather.ticket == nil { effects.append(.releaseSlot(gather.slot)) }
         }
         effects.append(.complete(id, result))
     }
@@ -129,7 +129,7 @@ extension ConsumerState {
                 if let client = poll.client, let serial = answerOfClient[client] {
                     // All of it in the commit under way: that decides whether the answer is still open.
                     if isRepeatable(serial, now) {
-                        start(poll.id, Gather(repeated: serial))
+                        start(poll.id, Gather(slot: nextSlot(poll.id), repeated: serial))
                     } else if !hasLeases(serial) {
                         // Retention or compaction took the last of it: nothing is left to wait for.
                         closeIfDone(serial, remember: false)
@@ -138,7 +138,8 @@ extension ConsumerState {
                         dismiss(poll.id, .failure(.unavailable(problem)))
                     }
                 } else if mayHaveCandidates, let candidate = nextCandidate(now) {
-                    start(poll.id, Gather(parts: [claim(candidate, for: poll.id)]))
+                    let part = claim(candidate, for: poll.id)
+                    start(poll.id, Gather(slot: nextSlot(poll.id), parts: [part]))
                 } else {
                     mayHaveCandidates = false
                     finishWait(poll, now)
@@ -157,7 +158,7 @@ extension ConsumerState {
     private mutating func start(_ id: PollID, _ gather: Gather) {
         guard let index = index(of: id) else { return }
         polls[index].phase = .queued(gather)
-        effects.append(.acquireSlot(id))
+        effects.append(.acquireSlot(gather.slot))
     }
 
     private mutating func finishWait(_ poll: PollState, _ now: MonotonicInstant) {

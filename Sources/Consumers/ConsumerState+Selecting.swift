@@ -47,17 +47,16 @@ struct Selected: Sendable {
 
 /// From what a client names to leases. All items are read before any is applied, so that naming one twice does no harm.
 extension ConsumerState {
-    func select(_ selector: ParsedSelector, by action: LeaseAction) -> Selected {
+    /// - Parameter answer: for offsets: `PendingCall.answer`.
+    func select(_ selector: ParsedSelector, by action: LeaseAction, answer: UInt64?) -> Selected {
         var selected = Selected()
         switch selector {
         case .answer(let token): select(token, action, &selected)
         case .deliveries(let ids): for id in ids { select(id, through: false, action, &selected) }
         case .through(let ids): for id in ids { select(id, through: true, action, &selected) }
-        case .offsets(let places, let client):
+        case .offsets(let places, _):
             for place in places {
-                guard let serial = answerOfClient[client],
-                    holds(serial, place.partition, place.offset, attempt: nil, action)
-                else {
+                guard let serial = answer, holds(serial, place.partition, place.offset, attempt: nil, action) else {
                     selected.outcomes.append(.leaseLost)
                     continue
                 }

@@ -23,6 +23,8 @@ struct ConsumerState: Sendable {
     }
 
     let settings: ConsumersSettings
+    /// For the times between retries.
+    var jitter: any RandomNumberGenerator & Sendable
     let epoch: UInt32
     /// As in the definition: delivery ids name topics by their place in it.
     let topics: [TopicName]
@@ -60,6 +62,7 @@ struct ConsumerState: Sendable {
     var fetches: UInt64 = 0
     /// Sum over the polls' gathers.
     var reservedRoom = 0
+    private var slots: UInt64 = 0
 
     var answers: [UInt64: OpenAnswer] = [:]
     var answerOfClient: [String: UInt64] = [:]
@@ -92,8 +95,12 @@ struct ConsumerState: Sendable {
     var hasSaidEnded = false
     var effects: [ConsumerEffect] = []
 
-    init(_ definition: ConsumerDefinition, epoch: UInt32, settings: ConsumersSettings) {
+    init(
+        _ definition: ConsumerDefinition, epoch: UInt32, settings: ConsumersSettings,
+        jitter: any RandomNumberGenerator & Sendable
+    ) {
         self.settings = settings
+        self.jitter = jitter
         self.epoch = epoch
         topics = definition.topics
         mode = definition.mode
@@ -178,7 +185,7 @@ struct ConsumerState: Sendable {
         if let error {
             session = .closed
             openError = error
-            openRetryAt = now + openBackoff.nextDelay()
+            openRetryAt = now + openBackoff.nextDelay(using: &jitter)
             unloaded = []
         } else {
             session = .joined(number, assigned: assigned)
@@ -188,11 +195,19 @@ struct ConsumerState: Sendable {
         }
     }
 
-    func isCurrent(_ number: UInt64) -> Bool {
+    /// Its number, while there is one.
+    var currentSession: UInt64? {
         switch session {
-        case .opening(let current, _), .joined(let current, _): current == number
-        case .closed, .ended: false
+        case .opening(let current, _), .joined(let current, _): current
+        case .closed, .ended: nil
         }
+    }
+
+    func isCurrent(_ number: UInt64) -> Bool { currentSession == number }
+
+    mutating func nextSlot(_ poll: PollID) -> SlotID {
+        slots += 1
+        return SlotID(poll: poll, number: slots)
     }
 
     mutating func assigned(_ assigned: [TopicPartition], session number: UInt64) {
@@ -238,10 +253,7 @@ struct ConsumerState: Sendable {
 
     private mutating func leave() {
         idleSince = nil
-        switch session {
-        case .opening, .joined: effects.append(.closeSubscription)
-        case .closed, .ended: break
-        }
+        if let currentSession { effects.append(.closeSubscription(session: currentSession)) }
         session = .closed
         forgetPartitions()
     }
@@ -294,7 +306,7 @@ struct ConsumerState: Sendable {
         case .failure(let error):
             effects.append(.note(.loadFailed(error)))
             loadError = error
-            loadRetryAt = now + loadBackoff.nextDelay()
+            loadRetryAt = now + loadBackoff.nextDelay(using: &jitter)
             unloaded.formUnion(concerned)
         case .success(let offsets):
             loadError = nil

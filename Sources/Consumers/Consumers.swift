@@ -50,18 +50,20 @@ public final class Consumers: Sendable {
     ///   - epoch: greater than in every earlier process over this store; delivery ids derive from it.
     ///   - submitter: takes what goes to dead-letter topics.
     ///   - timers: its actions call completions.
+    ///   - makeJitter: called once for each consumer, on any thread: what spreads its retries.
     /// - Throws: when the definitions can never be read; when they can only not be read now, every call fails with
     ///   `unverified` until the store tells them. One that this version does not understand is kept and refused
     ///   by name (`ConsumerError.unreadable`); the others are served.
     public init(
         source: any RecordSource, offsets: any OffsetStore, topics: any TopicAdmin, submitter: any RecordSubmitter,
-        clock: any TimeSource, timers: any Timers, epoch: UInt32, settings: ConsumersSettings = ConsumersSettings()
+        clock: any TimeSource, timers: any Timers, epoch: UInt32, settings: ConsumersSettings = ConsumersSettings(),
+        makeJitter: @escaping @Sendable () -> any RandomNumberGenerator & Sendable = { SystemRandomNumberGenerator() }
     ) throws(BrokerError) {
         settings.check()
         context = ConsumerContext(
             source: source, offsets: offsets, topics: topics, submitter: submitter, clock: clock, timers: timers,
             epoch: epoch,
-            settings: settings, slots: FetchSlots(limit: settings.pollsFetchingMax))
+            settings: settings, slots: FetchSlots(limit: settings.pollsFetchingMax), makeJitter: makeJitter)
         do throws(BrokerError) {
             definitionsLoaded(try offsets.definitions())
         } catch {

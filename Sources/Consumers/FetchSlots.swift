@@ -5,7 +5,7 @@ import Primitives
 final class FetchSlots: Sendable {
     struct Key: Hashable {
         let consumer: ObjectIdentifier
-        let poll: PollID
+        let slot: SlotID
     }
 
     private struct State {

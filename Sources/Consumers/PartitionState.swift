@@ -124,6 +124,12 @@ struct PartitionState: Sendable {
         return wakeAt == nil || entries.contains { $0.status == .returned && $0.until <= now }
     }
 
+    /// The first offset that is in line again or dead.
+    var firstNotLeased: Int64? {
+        guard entries.count > leased else { return nil }
+        return entries.first { $0.status == .returned || $0.status == .dead }?.offset
+    }
+
     func hasEntries(from offset: Int64) -> Bool { entries.last.map { $0.offset >= offset } ?? false }
 
     /// Offsets to fetch for what is in line again, from `cursor` on; nil when nothing is. In order, nothing behind an
@@ -327,15 +333,22 @@ struct PartitionState: Sendable {
 
     // MARK: Leases
 
+    /// - Parameter inOrder: only when the answer has every entry before it.
     /// - Returns: hand-outs of the record, this one included; nil when it is not in line any more.
-    mutating func lease(_ record: StoredRecord, answer: UInt64, until: MonotonicInstant) -> UInt32? {
-        if let index = index(of: record.offset) {
+    mutating func lease(
+        _ record: StoredRecord, answer: UInt64, until: MonotonicInstant, inOrder: Bool
+    ) -> UInt32? {
+        let index = lowerBound(record.offset)
+        if inOrder, index > 0, entries[index - 1].answer != answer || entries[index - 1].status != .open { return nil }
+        if index < entries.count, entries[index].offset == record.offset {
             guard entries[index].status == .returned else { return nil }
             if entries[index].attempts < .max { entries[index].attempts += 1 }
             entries[index].answer = answer
             change(index, to: .open, until: until)
             return entries[index].attempts
         }
+        // Another poll found out that retention took it.
+        guard record.offset >= position else { return nil }
         let before = attempts(before: record.offset)
         let attempts = before == .max ? before : before + 1
         add(record, attempts: attempts, status: .open, answer: answer, until: until)

@@ -19,6 +19,7 @@ struct GatheredPart: Sendable {
 
 /// A poll's way through its partitions, one at a time.
 struct Gather: Sendable {
+    let slot: SlotID
     /// The last one is being fetched.
     var parts: [GatheredPart] = []
     /// An answer of this client that is still open: handed out again, unchanged.

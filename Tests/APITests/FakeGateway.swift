@@ -37,10 +37,12 @@ final class FakeGateway {
     ///   - holding: hand-overs hang from the start, until `release`.
     ///   - after: an earlier gateway, stopped, whose files and broker these are.
     ///   - topics: in place of the embedded broker's.
+    ///   - source: where consumers read, in place of the embedded broker.
     init(
         holding: Bool = false, after: FakeGateway? = nil, forwarder settings: ForwarderSettings = ForwarderSettings(),
         spool spoolSettings: SpoolSettings = FakeGateway.spoolSettings,
-        topics: (any TopicAdmin)? = nil, http: (inout HTTPServerSettings) -> Void = { _ in }
+        topics: (any TopicAdmin)? = nil, source: (any RecordSource)? = nil,
+        http: (inout HTTPServerSettings) -> Void = { _ in }
     ) throws {
         directory = try after?.directory ?? TemporaryDirectory()
         log = after?.log ?? FakeLog()
@@ -66,7 +68,7 @@ final class FakeGateway {
             spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, log: Self.quiet,
             hooks: ForwarderHooks(processFatal: { _, _ in }, historyUnknown: { _, _ in }))
         let consumers = try Consumers(
-            source: broker, offsets: broker, topics: broker, submitter: FakeSubmitter(PendingCallbacks()),
+            source: source ?? broker, offsets: broker, topics: broker, submitter: FakeSubmitter(PendingCallbacks()),
             clock: SystemClock(),
             timers: timers, epoch: spool.epoch,
             settings: ConsumersSettings())

@@ -17,7 +17,10 @@ final class Harness {
     let name = ConsumerName("c")!
     static let topic = TopicName("orders")!
 
-    init(partitions: Int32 = 1, settings: ConsumersSettings = ConsumersSettings(), epoch: UInt32 = 1) throws {
+    /// - Parameter seed: of the jitter of retries.
+    init(
+        partitions: Int32 = 1, settings: ConsumersSettings = ConsumersSettings(), epoch: UInt32 = 1, seed: UInt64 = 1
+    ) throws {
         clock = ManualClock()
         source = FakeRecordSource(callbacks)
         store = FakeOffsetStore(callbacks)
@@ -25,11 +28,13 @@ final class Harness {
         source.create(Self.topic, partitions: partitions)
         consumers = try Consumers(
             source: source, offsets: store, topics: source, submitter: submitter, clock: clock, timers: clock,
-            epoch: epoch, settings: settings)
+            epoch: epoch, settings: settings, makeJitter: { SeededGenerator(seed: seed) })
     }
 
     /// As after a crash of `old`: its callbacks never come, its fakes stay.
-    init(after old: Harness, settings: ConsumersSettings = ConsumersSettings(), epoch: UInt32) throws {
+    init(
+        after old: Harness, settings: ConsumersSettings = ConsumersSettings(), epoch: UInt32, seed: UInt64 = 1
+    ) throws {
         clock = old.clock
         old.callbacks.close()
         source = FakeRecordSource(callbacks)
@@ -38,7 +43,7 @@ final class Harness {
         source.copy(from: old.source)
         consumers = try Consumers(
             source: source, offsets: store, topics: source, submitter: submitter, clock: clock, timers: clock,
-            epoch: epoch, settings: settings)
+            epoch: epoch, settings: settings, makeJitter: { SeededGenerator(seed: seed) })
     }
 
     func place(_ partition: Int32 = 0) -> TopicPartition { TopicPartition(topic: Self.topic, partition: partition) }

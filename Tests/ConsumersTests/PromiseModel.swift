@@ -65,6 +65,7 @@ final class PromiseModel {
     static let partitions: Int32 = 3
     static let ackDeadline = Duration.seconds(5)
 
+    let seed: UInt64
     let mode: DeliveryMode
     let maxDeliveries: Int?
     var h: Harness
@@ -89,14 +90,16 @@ final class PromiseModel {
     private var clients = 0
     private(set) var violations: [String] = []
     var context = ""
+    /// FNV-1a over everything that was seen, in order: equal where two runs of a seed are.
+    private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
 
     var handedOut: Int { handOuts.values.reduce(0, +) }
     var deadCount: Int { dead.count }
 
     init(seed: UInt64, _ mode: DeliveryMode, maxDeliveries: Int?) throws {
-        (self.mode, self.maxDeliveries) = (mode, maxDeliveries)
+        (self.seed, self.mode, self.maxDeliveries) = (seed, mode, maxDeliveries)
         random = SeededGenerator(seed: seed)
-        h = try Harness(partitions: Self.partitions)
+        h = try Harness(partitions: Self.partitions, seed: seed)
         h.source.create(Self.deadLetters, partitions: 1)
         let defined = h.define(
             ackDeadlineMs: Self.ackDeadline.wholeMilliseconds, maxInFlight: 40, mode: mode,
@@ -106,6 +109,10 @@ final class PromiseModel {
 
     func pick(_ range: Range<Int>) -> Int { Int.random(in: range, using: &random) }
     func chance(_ percent: Int) -> Bool { pick(0..<100) < percent }
+
+    private func note(_ text: String) {
+        for byte in text.utf8 { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    }
 
     private func expect(_ condition: Bool, _ violation: @autoclosure () -> String) {
         if !condition { violations.append("\(violation()), \(context)") }
@@ -150,7 +157,7 @@ final class PromiseModel {
         case 8..<9:
             let client = seen[place]?.client ?? ""
             // By offset the newest delivery counts, whichever answer the client read the offset from.
-            let before = seen.filter {
+            let before = seen.sorted { $0.key.offset < $1.key.offset }.filter {
                 $0.key.partition == place.partition && $0.key.offset <= place.offset && $0.value.client == client
             }
             return (
@@ -246,7 +253,7 @@ final class PromiseModel {
         observe()
         // Everything the clients still hold is of an older epoch now; they speak of it all the same.
         process += 1
-        h = try Harness(after: h, epoch: UInt32(process))
+        h = try Harness(after: h, epoch: UInt32(process), seed: seed &+ UInt64(process))
         handles = []
         calls = [:]
     }
@@ -262,13 +269,24 @@ final class PromiseModel {
         }
         for event in news {
             switch event {
-            case .polled(let client, .success(let answer), let at): observe(answer, of: client, at)
-            case .polled: break
+            case .polled(let client, .success(let answer), let at):
+                note("\(client) \(answer.ack ?? "") \(answer.records.map(\.id)) at \(at)")
+                observe(answer, of: client, at)
+            case .polled(let client, .failure(let error), let at): note("\(client) \(error.code) at \(at)")
             case .called(let number, let result):
+                note("call \(number) \(Self.text(of: result))")
                 if let call = calls.removeValue(forKey: number) { observe(result, of: call) }
             }
         }
         checkCommits()
+    }
+
+    private static func text(of result: Result<LeaseResult, ConsumerError>) -> String {
+        switch result {
+        case .success(let result), .failure(.leasesLost(let result)):
+            "\(result.outcomes) \(result.committed.sorted { $0.key < $1.key })"
+        case .failure(let error): error.code
+        }
     }
 
     private func readDeadLetters() {
@@ -278,6 +296,7 @@ final class PromiseModel {
                 $0[$1.name] = String(decoding: $1.value ?? [], as: UTF8.self)
             }
             let partition = Int32(headers["postrider-dead-letter-partition"] ?? "") ?? -1
+            note("dead \(letter.call) \(headers.sorted { $0.key < $1.key })")
             let place = RecordPlace(
                 partition: h.place(partition), offset: Int64(headers["postrider-dead-letter-offset"] ?? "") ?? -1)
             expect(handOuts[place] ?? 0 >= maxDeliveries ?? .max, "\(place) died too early")
@@ -367,7 +386,8 @@ final class PromiseModel {
     }
 
     private func checkCommits() {
-        for (partition, committed) in h.store.offsets(h.name) {
+        for (partition, committed) in h.store.offsets(h.name).sorted(by: { $0.key < $1.key }) {
+            note("\(partition) \(committed.offset) \(committed.metadata)")
             for record in h.source.partition(partition).records where record.offset < committed.offset {
                 let place = RecordPlace(partition: partition, offset: record.offset)
                 expect(

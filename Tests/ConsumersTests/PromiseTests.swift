@@ -28,21 +28,32 @@ import Testing
         for run in 0..<Self.runs {
             // The first run of a given seed is that seed's.
             let seed = run == 0 ? seeds.seed : seeds.next()
-            let model = try PromiseModel(seed: seed, kind.mode, maxDeliveries: kind.maxDeliveries)
             // Now and then for long, so that much comes together.
-            let length = seed % 25 == 0 ? Self.steps * 10 : Self.steps
-            for step in 0..<length where model.violations.isEmpty {
-                model.context = "\(kind) seed \(seed) step \(step)"
-                try act(model)
-                model.observe()
-            }
-            if model.violations.isEmpty { model.drain() }
+            let model = try play(kind, seed: seed, steps: seed % 25 == 0 ? Self.steps * 10 : Self.steps)
             #expect(model.violations == [])
             #expect(model.handedOut > 0, "seed \(seed): the run did nothing")
             deadCount += model.deadCount
             if !model.violations.isEmpty { return }
         }
         #expect((deadCount > 0) == (kind.maxDeliveries != nil), "something died where it may")
+    }
+
+    @Test(arguments: kinds) func seed_RepeatsItsRun(_ kind: Kind) throws {
+        let seed = SeededGenerator(printingFor: "repeating, \(kind)").seed
+        let first = try play(kind, seed: seed, steps: Self.steps)
+        let second = try play(kind, seed: seed, steps: Self.steps)
+        #expect(first.digest == second.digest, "each dictionary has its own order")
+    }
+
+    private func play(_ kind: Kind, seed: UInt64, steps: Int) throws -> PromiseModel {
+        let model = try PromiseModel(seed: seed, kind.mode, maxDeliveries: kind.maxDeliveries)
+        for step in 0..<steps where model.violations.isEmpty {
+            model.context = "\(kind) seed \(seed) step \(step)"
+            try act(model)
+            model.observe()
+        }
+        if model.violations.isEmpty { model.drain() }
+        return model
     }
 
     private func act(_ m: PromiseModel) throws {

@@ -1,7 +1,7 @@
 import Glibc
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same seed gives the same run.
-public struct SeededGenerator: RandomNumberGenerator {
+public struct SeededGenerator: RandomNumberGenerator, Sendable {
     /// Print it with what failed.
     public let seed: UInt64
     private var state: UInt64

@@ -1,0 +1,88 @@
+import Broker
+import Primitives
+import Records
+import TestSupport
+import Testing
+
+@testable import Consumers
+
+/// Effects are performed by the thread that caused them, outside the lock: those of two threads in any order. So each
+/// says which slot and which session it is about.
+@Suite struct EffectTests {
+    private let name = ConsumerName("c")!
+    private let place = TopicPartition(topic: Harness.topic, partition: 0)
+    private let now = MonotonicInstant(nanoseconds: 1)
+
+    private func settled(_ state: inout ConsumerState, _ now: MonotonicInstant) -> [ConsumerEffect] {
+        state.settle(now)
+        return state.takeEffects()
+    }
+
+    private func acquired(_ effects: [ConsumerEffect]) -> [SlotID] {
+        effects.compactMap { if case .acquireSlot(let slot) = $0 { slot } else { nil } }
+    }
+
+    /// A consumer with one empty partition and a poll that has asked for a slot.
+    private func polling() throws -> (state: ConsumerState, slot: SlotID) {
+        var state = ConsumerState(
+            ConsumerDefinition(topics: [Harness.topic]).completed(for: name), epoch: 1, settings: ConsumersSettings(),
+            jitter: SeededGenerator(seed: 1))
+        _ = try state.poll(PollRequest(consumer: name, wait: .seconds(30)), now: now)
+        state.opened(session: 1, error: nil, now: now)
+        state.assigned([place], session: 1)
+        _ = settled(&state, now)
+        state.loaded(.success([:]), load: 1, now: now)
+        let slots = acquired(settled(&state, now))
+        try #require(slots.count == 1)
+        return (state, slots[0])
+    }
+
+    @Test func poll_AsksForAnotherSlot_EachTime() throws {
+        var (state, slot) = try polling()
+        state.slotGranted(slot, now: now)
+        let fetches = settled(&state, now).compactMap { if case .fetch(let ticket, _) = $0 { ticket } else { nil } }
+        let ticket = try #require(fetches.first)
+        let nothing = FetchResult(records: [], nextOffset: 0, lowWatermark: 0, highWatermark: 0)
+        state.fetched(ticket, .success(nothing), costs: [], now: now)
+        let released = settled(&state, now).compactMap { if case .releaseSlot(let slot) = $0 { slot } else { nil } }
+        #expect(released == [slot])
+        state.available([place], session: 1)
+        let again = acquired(settled(&state, now))
+        #expect(again.count == 1 && again != [slot])
+    }
+
+    @Test func slot_IsGranted_ThoughTheOneBeforeIsGivenBackLater() {
+        let slots = FetchSlots(limit: 1)
+        let granted = Lock<[UInt64]>([])
+        func key(_ number: UInt64) -> FetchSlots.Key {
+            FetchSlots.Key(
+                consumer: ObjectIdentifier(slots), slot: SlotID(poll: PollID(number: 1), number: number))
+        }
+        for number in UInt64(1)...3 {
+            slots.acquire(key(number)) { granted.withLock { $0.append(number) } }
+        }
+        #expect(granted.withLock { $0 } == [1])
+        slots.release(key(1))
+        #expect(granted.withLock { $0 } == [1, 2])
+        slots.release(key(2))
+        #expect(granted.withLock { $0 } == [1, 2, 3])
+    }
+
+    @Test func session_IsLeftByItsNumber() throws {
+        var (state, _) = try polling()
+        for poll in state.polls { state.cancel(poll.id) }
+        _ = settled(&state, now)
+        let later = now + state.settings.idleClose
+        let left = settled(&state, later).compactMap {
+            if case .closeSubscription(let session) = $0 { session } else { nil }
+        }
+        #expect(left == [1])
+        #expect(state.currentSession == nil)
+        _ = try state.poll(PollRequest(consumer: name, wait: .seconds(30)), now: later)
+        let opened = settled(&state, later).compactMap {
+            if case .openSubscription(let session) = $0 { session } else { nil }
+        }
+        #expect(opened == [2])
+        #expect(state.currentSession == 2)
+    }
+}
