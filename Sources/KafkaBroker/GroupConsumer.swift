@@ -60,6 +60,11 @@ final class GroupConsumer: @unchecked Sendable {
         var position = Position.streaming
         /// The delegate was told of what is here and nobody has fetched since.
         var isTold = false
+        /// Whoever fetched last was told that nothing is known yet.
+        var isOwed = false
+
+        /// The delegate has to hear of it.
+        var isNews: Bool { !isTold && waiting.isEmpty && (buffer.unreadBytes > 0 || isOwed && buffer.isAtEnd) }
     }
 
     let name: ConsumerName
@@ -72,7 +77,8 @@ final class GroupConsumer: @unchecked Sendable {
     private let end = Monitor(false)
     private let shares: PrefetchShares
     private let share: Int
-    /// Over all partitions.
+    /// Over all partitions, of what was not handed out yet: one is paused that has its part of the second half when the
+    /// first half is full, so that a partition whose records nobody takes never keeps another from being read.
     private let bufferBytesMax: Int
     private let whenEnded: @Sendable (GroupConsumer) -> Void
 
@@ -328,9 +334,12 @@ final class GroupConsumer: @unchecked Sendable {
 
     private var unreadBytes: Int { streams.values.reduce(0) { $0 + $1.buffer.unreadBytes } }
 
-    /// A partition that has something already waits when all of them together have enough.
+    private var partOfOne: Int { bufferBytesMax / 2 / max(1, streams.count) }
+
     private func pauseIfFull(_ place: TopicPartition) {
-        guard let stream = streams[place], !stream.isPaused, unreadBytes >= bufferBytesMax, let client else { return }
+        guard let client, let stream = streams[place], !stream.isPaused, stream.buffer.unreadBytes >= partOfOne,
+            unreadBytes >= bufferBytesMax / 2
+        else { return }
         let list = TopicPartitionList([place])
         let code = list.withPointer { rd_kafka_pause_partitions(client.handle, $0) }
         guard code == RD_KAFKA_RESP_ERR_NO_ERROR else { return }
@@ -339,9 +348,9 @@ final class GroupConsumer: @unchecked Sendable {
     }
 
     private func resumeIfRoom() {
-        guard let client, unreadBytes < bufferBytesMax / 2 else { return }
-        let paused = streams.filter(\.value.isPaused)
-        guard !paused.isEmpty else { return }
+        let hasMuchRoom = unreadBytes < bufferBytesMax / 4
+        let paused = streams.filter { $1.isPaused && (hasMuchRoom || $1.buffer.unreadBytes <= partOfOne / 2) }
+        guard let client, !paused.isEmpty else { return }
         let list = TopicPartitionList(capacity: paused.count)
         for (place, stream) in paused { list.add(place, offset: stream.buffer.next) }
         let code = list.withPointer { rd_kafka_resume_partitions(client.handle, $0) }
@@ -367,6 +376,7 @@ final class GroupConsumer: @unchecked Sendable {
             return completion(.success(result))
         }
         streams[place]?.isTold = false
+        streams[place]?.isOwed = false
         var buffer = stream.buffer
         switch buffer.takeNext(request) {
         case .found(let result):
@@ -375,7 +385,12 @@ final class GroupConsumer: @unchecked Sendable {
             resumeIfRoom()
         case .notYet:
             streams[place]?.buffer = buffer
-            wait(request, completion)
+            if stream.position == .streaming, hasUnread(besides: place) {
+                streams[place]?.isOwed = true
+                completion(.success(buffer.nothingYet(at: request.offset)))
+            } else {
+                wait(request, completion)
+            }
             if stream.position == .lost { locate(place) }
             resumeIfRoom()
         case .elsewhere:
@@ -394,6 +409,13 @@ final class GroupConsumer: @unchecked Sendable {
         }
     }
 
+    /// Another partition has records that nobody took.
+    private func hasUnread(besides place: TopicPartition) -> Bool {
+        streams.contains { $0 != place && $1.buffer.unreadBytes > 0 }
+    }
+
+    /// Records are on their way, or their leader does not answer. Whoever fetches waits for them as long as there is
+    /// nothing else to be had: only then it is known whether there are records.
     private func wait(_ request: FetchRequest, _ completion: @escaping FetchCompletion) {
         streams[request.partition]?.waiting.append(
             Waiting(request: request, completion: completion, deadline: clock.now() + settings.readTimeout))
@@ -401,17 +423,15 @@ final class GroupConsumer: @unchecked Sendable {
 
     private func serveWaiting() {
         for place in streams.keys {
-            guard let stream = streams[place] else { continue }
-            if stream.waiting.isEmpty {
-                if stream.buffer.unreadBytes > 0, !stream.isTold {
-                    streams[place]?.isTold = true
-                    delegate?.available([place])
-                }
-                continue
-            }
+            guard let stream = streams[place], !stream.waiting.isEmpty else { continue }
             streams[place]?.waiting = []
             for waiting in stream.waiting { fetch(waiting.request, waiting.completion) }
         }
+        // After the answers: what they did not bring is told.
+        let news = Set(streams.filter(\.value.isNews).keys)
+        guard !news.isEmpty else { return }
+        for place in news { streams[place]?.isTold = true }
+        delegate?.available(news)
     }
 
     private func giveUpWaiting() {

@@ -83,6 +83,13 @@ struct PartitionBuffer {
                 highWatermark: end))
     }
 
+    /// Whether there are records at the offset is not known: they are told of when they come.
+    func nothingYet(at offset: Int64) -> FetchResult {
+        let position = max(offset, lowWatermark)
+        return FetchResult(
+            records: [], nextOffset: position, lowWatermark: lowWatermark, highWatermark: max(position, next) + 1)
+    }
+
     /// Records that were handed out before, where they are still here; changes nothing.
     func takeAgain(_ request: FetchRequest) -> Answer {
         guard let end = request.endOffset, request.offset >= max(first, lowWatermark), end <= next else {

@@ -101,6 +101,8 @@ final class MemberHarness: SubscriptionDelegate {
         var assignments = 0
         var revocations = 0
         var available = 0
+        /// Since they were last fetched from.
+        var told: Set<TopicPartition> = []
     }
 
     let state = Monitor(State())
@@ -127,8 +129,11 @@ final class MemberHarness: SubscriptionDelegate {
         state.broadcast()
     }
 
-    func available(_: Set<TopicPartition>) {
-        state.withLock { $0.available += 1 }
+    func available(_ partitions: Set<TopicPartition>) {
+        state.withLock { state in
+            state.available += 1
+            state.told.formUnion(partitions)
+        }
         state.broadcast()
     }
 
@@ -145,6 +150,7 @@ final class MemberHarness: SubscriptionDelegate {
         let request = FetchRequest(
             partition: place, offset: offset, endOffset: end, recordsMax: max, bytesMax: 1 << 20)
         let subscription = try #require(subscription.withLock { $0 })
+        state.withLock { _ = $0.told.remove(place) }
         return try harness.answer { subscription.fetch(request, completion: $0) }
     }
 
@@ -156,6 +162,8 @@ final class MemberHarness: SubscriptionDelegate {
             found += result.records.map(\.offset)
             position = result.nextOffset
             if position >= result.highWatermark { return found }
+            // On its way: it is told of.
+            if result.records.isEmpty { try wait("news") { $0.told.contains(place) } }
         }
         Issue.record("no end after 100,000 fetches")
         return found
