@@ -6,8 +6,8 @@ import Testing
 
 @testable import Consumers
 
-/// What comes together: commits that fail, nacks, deadlines, other limits, retention, and polls on their way. Order, and
-/// that nothing is acknowledged that nobody spoke of, hold all the same.
+/// What comes together: commits that fail, nacks, deadlines, other limits, retention, polls on their way. The order
+/// holds all the same, and nothing is acknowledged that nobody spoke of.
 @Suite struct OrderTests {
     private func harness(
         _ mode: DeliveryMode, records: Int, partitions: Int32 = 1, maxDeliveries: Int? = nil
