@@ -80,14 +80,9 @@ extension ConsumerState {
                 given += giveBack(&answer, tp, first...Int64.max, behind)
             }
         }
-        if expired > 0 {
-            answer.isWhole = false
-            effects.append(.note(.expired(records: expired)))
-        }
-        if given > 0 {
-            answer.isComplete = false
-            effects.append(.note(.givenBack(records: given)))
-        }
+        if expired + given > 0 { answer.isWhole = false }
+        if expired > 0 { effects.append(.note(.expired(records: expired))) }
+        if given > 0 { effects.append(.note(.givenBack(records: given))) }
         review(answer)
     }
 

@@ -60,12 +60,14 @@ extension ConsumerState {
             }
             // In order, what follows one that was not leased was not leased either.
             if let position = part.position, !isCut || mode == .shared { partition.advance(to: position) }
-            if let skipped = partition.skipped {
-                answer.skipped.append(SkippedRange(partition: part.partition, offsets: skipped))
-                partition.skipped = nil
+            if !runs.isEmpty {
+                leased[part.partition] = runs
+                if let skipped = partition.skipped {
+                    answer.skipped.append(SkippedRange(partition: part.partition, offsets: skipped))
+                    partition.skipped = nil
+                }
             }
             partitions[part.partition] = partition
-            if !runs.isEmpty { leased[part.partition] = runs }
         }
         guard !answer.records.isEmpty else { return nil }
         answers[serial] = OpenAnswer(

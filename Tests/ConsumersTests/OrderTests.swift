@@ -6,8 +6,8 @@ import Testing
 
 @testable import Consumers
 
-/// What comes together: commits that fail, nacks, deadlines, other limits, retention, and polls on their way. Order, and
-/// that nothing is acknowledged that nobody spoke of, hold all the same.
+/// What comes together: commits that fail, nacks, deadlines, other limits, retention, polls on their way. The order
+/// holds all the same, and nothing is acknowledged that nobody spoke of.
 @Suite struct OrderTests {
     private func harness(
         _ mode: DeliveryMode, records: Int, partitions: Int32 = 1, maxDeliveries: Int? = nil
@@ -52,6 +52,23 @@ import Testing
         #expect(h.acknowledge(.deliveries([answer.id(3)]))?.errorCode == "leases_lost", "the old delivery is void")
         #expect(h.acknowledge(.answer(again.ack ?? ""))?.errorCode == nil)
         #expect(h.committed() == 5)
+    }
+
+    /// The client gave 1 back, not 3: the answer's token must not say that all of the rest is done.
+    @Test func answer_IsNotWholeAnyMore_WhenAFailedCommitGivesRecordsBack() throws {
+        let h = try harness(.ordered, records: 5)
+        let answer = try h.take(client: "a")
+        let first = call { h.consumers.acknowledge(h.name, .deliveries([answer.id(4)]), completion: $0) }
+        let failing = call { h.consumers.acknowledge(h.name, .deliveries([answer.id(3)]), completion: $0) }
+        let nack = call { h.consumers.giveBack(h.name, .deliveries([answer.id(1)]), completion: $0) }
+        h.callbacks.runOne()
+        h.store.failWrites([.beforeWriting])
+        h.settle()
+        #expect(first.value?.errorCode == nil && nack.value?.errorCode == nil)
+        #expect(failing.value?.errorCode == "broker_unavailable")
+        #expect(h.acknowledge(.answer(answer.ack ?? ""))?.errorCode == "leases_lost", "3 is in line again")
+        #expect(h.committed() == 1)
+        #expect(try h.take(client: "a").offsets == [1, 2, 3])
     }
 
     @Test func orderedRecords_ComeBackTogether_WhenAnExtensionMeetsAFailedCommit_PastTheDeadline() throws {
@@ -104,8 +121,12 @@ import Testing
         h.settle()
         let answer = try #require(other.value).get()
         #expect(answer.records.map(\.record.partition) == [h.place(1)])
-        #expect(answer.skipped == [SkippedRange(partition: h.place(0), offsets: 0..<3)])
+        #expect(answer.skipped == [])
         #expect(try repeated.value?.get().offsets == [])
+        h.source.append(h.place(0))
+        let next = try h.take()
+        #expect(next.offsets == [3])
+        #expect(next.skipped == [SkippedRange(partition: h.place(0), offsets: 0..<3)], "told with the next record")
     }
 
     /// An acknowledgement by offset waits for a commit, and its client gets records, new to it, before its turn comes.
