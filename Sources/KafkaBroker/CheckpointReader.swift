@@ -43,19 +43,18 @@ struct CheckpointReader {
         return try newest(of: CheckpointTopic.key(spool: spool, lane: lane), upTo: end, client)
     }
 
-    private func watermarks(_ partition: Int32, _ client: KafkaClient) throws(BrokerError) -> (Int64, Int64) {
-        let patience = Patience(settings.socketTimeout, interruption)
-        var code = RD_KAFKA_RESP_ERR__TIMED_OUT
-        while let slice = try patience.next(Patience.requestSlice) {
-            var low: Int64 = -1
-            var end: Int64 = -1
-            code = rd_kafka_query_watermark_offsets(
-                client.handle, settings.checkpointTopic, partition, &low, &end, slice)
-            if code == RD_KAFKA_RESP_ERR_NO_ERROR, low >= 0, end >= low { return (low, end) }
-            guard ErrorTable.entry(for: code).meaning == .retriable else { break }
+    private func watermarks(
+        _ partition: Int32, _ client: KafkaClient
+    ) throws(BrokerError) -> (low: Int64, high: Int64) {
+        let topic = try OwnTopic(named: settings.checkpointTopic, settings).name
+        do throws(BrokerError) {
+            return try client.watermarks(
+                of: TopicPartition(topic: topic, partition: partition), within: settings.socketTimeout, interruption)
+        } catch {
+            guard error.class == .recordFatal else { throw error }
+            // It was there a moment ago, and is nobody's record.
+            throw BrokerError(.retriable, code: "checkpoint_unread", detail: error.detail, alarm: true)
         }
-        throw ErrorTable.brokerError(
-            KafkaError(code, "end of \(settings.checkpointTopic)/\(partition): \(KafkaError(code).text)"))
     }
 
     private func newest(

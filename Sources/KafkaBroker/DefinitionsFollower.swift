@@ -133,7 +133,7 @@ final class DefinitionsFollower: @unchecked Sendable {
     /// - Parameter loaded: called when everything up to the end was read.
     private func follow(_ client: KafkaClient, loaded: () -> Void) throws(BrokerError) {
         try topic.ensure(client, settings, interruption, log)
-        let (low, end) = try client.watermarks(of: place, within: settings.adminTimeout)
+        let (low, end) = try client.watermarks(of: place, within: settings.adminTimeout, interruption)
         let list = TopicPartitionList()
         list.add(place, offset: low)
         let code = list.withPointer { rd_kafka_assign(client.handle, $0) }

@@ -6,8 +6,11 @@ import Records
 /// Writes definitions: acknowledged by all in-sync replicas, in the order of the calls. Any thread may call; each call
 /// blocks until its acknowledgement, at most `adminTimeout`.
 final class DefinitionsWriter: KafkaClientDelegate {
-    private final class Write: Sendable {
-        let code = Monitor<rd_kafka_resp_err_t?>(nil)
+    /// Writes by the number that is their opaque.
+    private struct Reports {
+        /// Somebody waits for them.
+        var awaited: Set<UInt64> = []
+        var codes: [UInt64: rd_kafka_resp_err_t] = [:]
     }
 
     private let settings: KafkaBrokerSettings
@@ -16,6 +19,7 @@ final class DefinitionsWriter: KafkaClientDelegate {
     private let client = Lock<KafkaClient?>(nil)
     /// The topic is there.
     private let isEnsured = Lock(false)
+    private let reports = Lock(Reports())
     private let clock = SystemClock()
 
     init(settings: KafkaBrokerSettings, follower: DefinitionsFollower, interruption: Interruption) {
@@ -46,19 +50,29 @@ final class DefinitionsWriter: KafkaClientDelegate {
             try follower.topic.ensure(client, settings, interruption, follower.log)
             isEnsured.withLock { $0 = true }
         }
-        let write = Write()
-        defer { withExtendedLifetime(client) {} }
+        var number: UInt64 = 0
+        defer {
+            reports.withLock { reports in
+                reports.awaited.remove(number)
+                reports.codes[number] = nil
+            }
+            withExtendedLifetime(client) {}
+        }
         do throws(KafkaError) {
             try follower.write(name) { writer throws(KafkaError) in
-                try check(produce(client, name, bytes, writer, write))
+                number = writer.number
+                reports.withLock { _ = $0.awaited.insert(writer.number) }
+                try check(produce(client, name, bytes, writer))
             }
             let deadline = clock.now() + settings.adminTimeout
             while clock.now() < deadline, !interruption.isSet {
                 rd_kafka_poll(client.handle, Self.pollMs)
-                if let code = write.code.withLock({ $0 }) { return try check(code) }
+                if let code = reports.withLock({ $0.codes[number] }) { return try check(code) }
             }
             throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT)
         } catch {
+            // Somebody may have deleted it.
+            isEnsured.withLock { $0 = false }
             throw BrokerError(
                 .retriable, code: ErrorTable.entry(for: error.code).label,
                 detail: "writing to \(settings.consumersTopic): \(error)")
@@ -70,42 +84,29 @@ final class DefinitionsWriter: KafkaClientDelegate {
     private static let pollMs: Int32 = 20
 
     private func produce(
-        _ client: KafkaClient, _ name: ConsumerName, _ bytes: ByteSlice?, _ writer: DefinitionsTopic.Writer,
-        _ write: Write
+        _ client: KafkaClient, _ name: ConsumerName, _ bytes: ByteSlice?, _ writer: DefinitionsTopic.Writer
     ) -> rd_kafka_resp_err_t {
         let headers = rd_kafka_headers_new(1)
         let mark = writer.bytes
         rd_kafka_header_add(headers, DefinitionsTopic.writerHeader, -1, mark, mark.count)
-        let opaque = Unmanaged.passRetained(write)
         let key = Array(name.text.utf8)
-        let code = bytes.map { Array($0) }.withBytes { value, count in
+        let code = withPointer(bytes) { value, count in
             pr_produce_by_name(
                 client.handle, settings.consumersTopic, DefinitionsTopic.partition, key, key.count, value, count,
-                clock.wallMilliseconds(), headers, opaque.toOpaque())
+                clock.wallMilliseconds(), headers, UnsafeMutableRawPointer(bitPattern: UInt(writer.number)))
         }
-        if code != RD_KAFKA_RESP_ERR_NO_ERROR {
-            rd_kafka_headers_destroy(headers)
-            opaque.release()
-        }
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR { rd_kafka_headers_destroy(headers) }
         return code
     }
 
     func delivered(_ message: UnsafePointer<rd_kafka_message_t>) {
-        guard let opaque = message.pointee._private else { return }
-        let write = Unmanaged<Write>.fromOpaque(opaque).takeRetainedValue()
+        let number = UInt64(UInt(bitPattern: message.pointee._private))
         let code = message.pointee.err
-        write.code.withLock { $0 = code }
+        reports.withLock { reports in
+            if reports.awaited.contains(number) { reports.codes[number] = code }
+        }
     }
 
     /// Whoever writes has stopped.
     func stop() { client.withLock { $0 }?.close(within: settings.closeTimeout) }
-}
-
-extension Optional<[UInt8]> {
-    /// Null for none: a tombstone.
-    fileprivate func withBytes<Result>(_ body: (UnsafeRawPointer?, Int) -> Result) -> Result {
-        guard let self else { return body(nil, 0) }
-        // An empty array may have no address, and no address is a tombstone.
-        return (self + [0]).withUnsafeBytes { body($0.baseAddress, self.count) }
-    }
 }

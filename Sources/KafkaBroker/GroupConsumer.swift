@@ -148,13 +148,18 @@ final class GroupConsumer: @unchecked Sendable {
 
     /// Any thread. What cannot be queued is refused on the caller's thread.
     func send(_ command: Command) {
-        let isQueued = inbox.withLock { inbox in
-            guard !inbox.isClosing, inbox.commands.count < Self.commandsMax else { return false }
+        let refusal = inbox.withLock { inbox -> BrokerError? in
+            if inbox.isClosing { return .leftGroup(name) }
+            guard inbox.commands.count < Self.commandsMax else {
+                SourceMetrics.refusedCalls.increment()
+                return .tooMany("too_many_consumer_calls", Self.commandsMax)
+            }
             inbox.commands.append(command)
             if let queue = inbox.queue { rd_kafka_queue_yield(queue) }
-            return true
+            return nil
         }
-        if isQueued { inbox.broadcast() } else { refuse(command, .leftGroup(name)) }
+        guard let refusal else { return inbox.broadcast() }
+        refuse(command, refusal)
     }
 
     /// Any thread; leaves the group soon. More than once does nothing more.

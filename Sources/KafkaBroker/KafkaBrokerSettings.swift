@@ -32,6 +32,8 @@ public struct KafkaBrokerSettings: Sendable {
     public var reconnectMax = Duration.seconds(2)
     /// How long one administrative call may take, its wait for the calls before it included.
     public var adminTimeout = Duration.seconds(10)
+    /// How long a start waits for the definitions of consumers. Later they are told when they are there.
+    public var definitionsWait = Duration.seconds(3)
     /// Administrative calls waiting; more are refused as retriable `broker_busy`.
     public var adminCallsMax = 256
     /// Requests that wait until Kafka has been asked about a topic; more are told that it cannot be checked now.

@@ -127,10 +127,10 @@ public final class KafkaOffsets: OffsetStore {
         }
     }
 
-    /// Waits for at most `KafkaBrokerSettings.adminTimeout`, then throws retriable; `watchDefinitions` tells them when
-    /// they are there.
+    /// Waits for at most `KafkaBrokerSettings.definitionsWait`, then throws retriable; `watchDefinitions` tells them
+    /// when they are there.
     public func definitions() throws(BrokerError) -> [ConsumerDefinitionBytes] {
-        try follower.load(within: settings.adminTimeout)
+        try follower.load(within: settings.definitionsWait)
     }
 
     public func watchDefinitions(_ watcher: any DefinitionWatcher) { follower.tell(watcher) }

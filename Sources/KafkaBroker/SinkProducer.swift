@@ -309,7 +309,7 @@ enum RecordID {
 }
 
 /// A pointer that is null only for nil: for Kafka an empty key, value or header is not the same as none.
-private func withPointer<Result>(_ bytes: ByteSlice?, _ body: (UnsafeRawPointer?, Int) -> Result) -> Result {
+func withPointer<Result>(_ bytes: ByteSlice?, _ body: (UnsafeRawPointer?, Int) -> Result) -> Result {
     guard let bytes else { return body(nil, 0) }
     return bytes.withUnsafeBytes { raw in
         // Nothing is read through the address of no bytes.

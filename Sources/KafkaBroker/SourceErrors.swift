@@ -67,6 +67,7 @@ enum SourceMetrics {
     static let refusedConsumers = Counter(label: "postrider_kafka_consumers_refused_total")
     /// Partitions that wait because nobody takes what is fetched of them.
     static let pauses = Counter(label: "postrider_kafka_consumer_pauses_total")
+    static let refusedCalls = Counter(label: "postrider_kafka_consumer_calls_refused_total")
     static let refusedReads = Counter(label: "postrider_kafka_reads_refused_total")
     static let refusedWatches = Counter(label: "postrider_kafka_watches_refused_total")
 }

@@ -238,7 +238,7 @@ final class TopicKeeper: Sendable {
     private func answer(_ topic: TopicName) {
         let isAway = work.withLock { [now = clock.now()] work in work.awayUntil.map { now < $0 } == true }
         // One question about many topics would have told the same of each.
-        if isAway || !ask(topic) { answerAll() }
+        if isAway || !ask(topic, creates: true) { answerAll() }
         complete([topic])
     }
 

@@ -39,7 +39,8 @@ struct TopicRound {
     mutating func step(_ keeper: TopicKeeper) -> Bool {
         // A topic that we may not see is not listed either: only asking for it by name tells.
         if let topic = vanished.popLast() {
-            if !keeper.ask(topic) { return false }
+            // (Not to make it again: somebody deleted it.)
+            if !keeper.ask(topic, creates: false) { return false }
             return !vanished.isEmpty || !left.isEmpty
         }
         let piece = Array(left.suffix(AdminClient.describedMax))
@@ -52,10 +53,11 @@ struct TopicRound {
 extension TopicKeeper {
     /// Asks about one topic, and tells the catalog.
     ///
+    /// - Parameter creates: whether it is made where it is missing and producing may make it.
     /// - Returns: false when the cluster did not answer.
-    func ask(_ topic: TopicName) -> Bool {
+    func ask(_ topic: TopicName, creates: Bool) -> Bool {
         guard var answer = metadata(of: topic) else { return false }
-        if settings.createTopics, answer.topics.first?.isAbsent == true, create(topic) {
+        if creates, settings.createTopics, answer.topics.first?.isAbsent == true, create(topic) {
             guard let again = metadata(of: topic) else { return false }
             answer = again
         }

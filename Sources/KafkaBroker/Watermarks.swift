@@ -1,18 +1,23 @@
 import Broker
 import CRdkafka
+import Glibc
 import Primitives
 import Records
 
 extension KafkaClient {
-    /// Where a partition begins and ends for readers of committed records, asked of the cluster. Blocks, for at most
-    /// `limit` and the metadata request that follows a failure.
+    /// Where a partition begins and ends, for readers of committed records unless the client is a producer. Blocks, for
+    /// at most `limit` and the metadata request that follows a failure; less where failures come at once.
     ///
     /// (`rd_kafka_query_watermark_offsets` keeps no deadline once its requests are queued for a leader that is gone,
     /// and never learns of the new one.)
     ///
+    /// - Parameter interruption: looked at between tries.
     /// - Throws: `unknown_topic` and `unknown_partition` when fresh metadata say so, else by `ErrorTable`.
-    func watermarks(of place: TopicPartition, within limit: Duration) throws(BrokerError) -> (low: Int64, high: Int64) {
+    func watermarks(
+        of place: TopicPartition, within limit: Duration, _ interruption: Interruption = Interruption()
+    ) throws(BrokerError) -> (low: Int64, high: Int64) {
         let deadline = SystemClock().now() + limit
+        var pause = Backoff(initial: .milliseconds(20), cap: .milliseconds(500))
         var tries = Self.watermarkTries
         while true {
             tries -= 1
@@ -22,14 +27,21 @@ extension KafkaClient {
                 let low = try offset(of: place, at: Self.beginning, within: part)
                 return (low, max(low, try offset(of: place, at: Self.end, within: part)))
             } catch {
+                if interruption.isSet { throw .interrupted }
                 // Also tells the client of a leader that has moved.
                 try confirm(place, within: max(.milliseconds(100), min(part, deadline - SystemClock().now())))
-                if tries == 0 || SystemClock().now() >= deadline { throw ErrorTable.brokerError(error) }
+                let isPassing = ErrorTable.entry(for: error.code).meaning == .retriable
+                let next = pause.nextDelay()
+                guard isPassing, tries > 0, SystemClock().now() + next < deadline else {
+                    throw ErrorTable.brokerError(error)
+                }
+                usleep(UInt32(next.wholeMilliseconds) * 1_000)
             }
         }
     }
 
-    private static let watermarkTries = 4
+    /// With their pauses 2 to 4 s: the brokers of a topic that was just made need some time to know of it.
+    private static let watermarkTries = 12
     /// What ListOffsets takes in place of a time.
     private static let (end, beginning): (Int64, Int64) = (-1, -2)
 

@@ -127,13 +127,8 @@ final class BrokerHarness {
 func answer<Answer: Sendable>(
     _ call: (@escaping @Sendable (Result<Answer, BrokerError>) -> Void) -> Void
 ) throws -> Answer {
-    let reply = Monitor<Result<Answer, BrokerError>?>(nil)
-    call { result in
-        reply.withLock { $0 = result }
-        reply.broadcast()
-    }
-    let result = reply.wait(until: SystemClock().now() + .seconds(60)) { $0 }
-    return try #require(result, "no answer in 60 s").get()
+    let result = waitForAnswer(call)
+    return try #require(result, "no answer").get()
 }
 
 /// The error that `body` throws.

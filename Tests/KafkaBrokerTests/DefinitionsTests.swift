@@ -102,7 +102,7 @@ import Testing
         let before = try SourceHarness(cluster)
         try define(before, "one")
         cluster.setDown(1)
-        let harness = try SourceHarness(cluster) { $0.adminTimeout = .seconds(1) }
+        let harness = try SourceHarness(cluster) { $0.definitionsWait = .milliseconds(500) }
         let error = #expect(throws: BrokerError.self) { try harness.offsets.definitions() }
         #expect(error?.class == .retriable)
         let gateway = Gateway()

@@ -192,18 +192,15 @@ import Testing
         let source = KafkaSource(settings: settings)
         defer { source.stop() }
         let subscription = try source.subscribe(consumer: name, topics: [topic], delegate: MemberHarness())
-        func refusal() throws -> String {
+        func refusal() -> String {
             let request = FetchRequest(partition: place, offset: 0, recordsMax: 1, bytesMax: 1)
-            let box = Monitor<String?>(nil)
-            subscription.fetch(request) { result in
-                if case .failure(let error) = result { box.withLock { $0 = error.code } }
-                box.broadcast()
-            }
-            return try #require(box.wait(until: SystemClock().now() + SourceHarness.patience) { $0 })
+            let result = waitForAnswer { subscription.fetch(request, completion: $0) }
+            if case .failure(let error)? = result { return error.code }
+            return "none"
         }
-        #expect(try refusal() == "invalid_configuration")
+        #expect(refusal() == "invalid_configuration")
         try SystemFileSystem().createDurableDirectory("\(directory.path)/certificates")
-        try eventually("a client") { try refusal() == "partition_not_assigned" ? () : nil }
+        try eventually("a client") { refusal() == "partition_not_assigned" ? () : nil }
     }
 
     @Test func member_GoesOn_WhenTheCoordinatorMovesAndABrokerIsAway() throws {

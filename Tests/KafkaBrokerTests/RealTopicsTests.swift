@@ -91,6 +91,19 @@ import Testing
         #expect(try maker.delete(topic))
     }
 
+    @Test func topic_IsNotMadeAgain_WhenSomebodyDeletedIt() throws {
+        let maker = try Self.open { settings in
+            settings.createTopics = true
+            settings.metadataRefresh = .milliseconds(300)
+        }
+        #expect(known(try maker.verify(topic)) != nil)
+        #expect(try harness.delete(topic))
+        // A round sees that it is gone, and asks for it by name.
+        let isGone = maker.eventually { known(maker.topics.knowledge(of: topic)) == nil }
+        #expect(isGone)
+        #expect(!(try harness.list().contains(topic)))
+    }
+
     @Test func purge_MovesLowWatermarks_AndRefusesWhatDoesNotFit() throws {
         #expect(try harness.create(topic, TopicSettings(partitions: 2)))
         let producer = try Producer(topic)

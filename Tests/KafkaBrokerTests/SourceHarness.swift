@@ -3,6 +3,7 @@ import CRdkafka
 import KafkaTestSupport
 import Primitives
 import Records
+import TestSupport
 import Testing
 
 @testable import KafkaBroker
@@ -58,12 +59,8 @@ final class SourceHarness {
     func answer<Value: Sendable>(
         _ start: (@escaping @Sendable (Result<Value, BrokerError>) -> Void) -> Void
     ) throws -> Value {
-        let box = Monitor<Result<Value, BrokerError>?>(nil)
-        start { result in
-            box.withLock { $0 = result }
-            box.broadcast()
-        }
-        return try #require(box.wait(until: SystemClock().now() + Self.patience) { $0 }, "no answer").get()
+        let result = waitForAnswer(within: Self.patience, start)
+        return try #require(result, "no answer").get()
     }
 
     /// The code of the error that it has to end with.

@@ -70,12 +70,8 @@ final class TopicsHarness: Sendable {
 
     /// Waits for what a call completes with.
     func answer<Value: Sendable>(_ call: (@escaping @Sendable (Value) -> Void) -> Void) throws -> Value {
-        let answer = Monitor<Value?>(nil)
-        call { value in
-            answer.withLock { $0 = value }
-            answer.broadcast()
-        }
-        return try #require(answer.wait(until: SystemClock().now() + .seconds(30)) { $0 })
+        let answer = waitForAnswer(call)
+        return try #require(answer, "no answer")
     }
 
     /// Looks every few milliseconds. - Returns: whether it held in time.
