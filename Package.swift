@@ -107,7 +107,8 @@ let package = Package(
         .target(
             name: "GatewayTestSupport",
             dependencies: [
-                "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
+                "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "KafkaBroker", "KafkaTestSupport", "Spool",
+                "API", "Primitives", "Telemetry",
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests(
@@ -120,8 +121,8 @@ let package = Package(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "Records", "Spool", "Telemetry", "TestSupport",
-                log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Telemetry",
+                "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",
@@ -145,7 +146,7 @@ let package = Package(
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
         // A Kafka cluster in the test's process.
         .target(
-            name: "KafkaTestSupport", dependencies: ["CRdkafka"], path: "Tests/KafkaTestSupport",
+            name: "KafkaTestSupport", dependencies: ["CRdkafka", "Primitives"], path: "Tests/KafkaTestSupport",
             swiftSettings: settings),
         tests(
             "KafkaBrokerTests",
