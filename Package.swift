@@ -115,7 +115,7 @@ let package = Package(
             "GatewayTests",
             [
                 "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
-                "KafkaTestSupport", "Primitives", .product(name: "Yams", package: "Yams"),
+                "KafkaTestSupport", "Primitives", "Records", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",

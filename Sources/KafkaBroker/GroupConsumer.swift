@@ -309,10 +309,12 @@ final class GroupConsumer: @unchecked Sendable {
         SourceMetrics.pauses.increment()
     }
 
+    /// A partition whose records are all taken is fetched again whatever others hold: whoever asks for its next one
+    /// would wait for them.
     private func resumeIfRoom() {
-        guard let client, unreadBytes < bufferBytesMax / 2 else { return }
-        let paused = streams.filter(\.value.isPaused)
-        guard !paused.isEmpty else { return }
+        let hasRoom = unreadBytes < bufferBytesMax / 2
+        let paused = streams.filter { $0.value.isPaused && (hasRoom || $0.value.buffer.unreadBytes == 0) }
+        guard let client, !paused.isEmpty else { return }
         let list = TopicPartitionList(capacity: paused.count)
         for (place, stream) in paused { list.add(place, offset: stream.buffer.next) }
         guard rd_kafka_resume_partitions(client.handle, list.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }

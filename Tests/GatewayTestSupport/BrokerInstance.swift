@@ -1,6 +1,7 @@
 public import Gateway
 import KafkaBroker
-import KafkaTestSupport
+import JSON
+public import KafkaTestSupport
 import Primitives
 import Testing
 
@@ -9,14 +10,16 @@ import Testing
 public final class BrokerInstance: Sendable {
     public let broker: TestBroker
     private let suffix = String(UInt64.random(in: .min ... .max), radix: 36)
-    private let mock: MockCluster?
+    /// Where it is one.
+    public let mock: MockCluster?
     /// In a real cluster, to be deleted.
     private let topics: Lock<[String]>
 
+    /// - Parameter brokers: of a mock cluster.
     /// - Throws: the end of the test, where no real cluster is named.
-    public init(_ broker: TestBroker) throws {
+    public init(_ broker: TestBroker, brokers: Int32 = 1) throws {
         self.broker = broker
-        mock = broker == .mock ? MockCluster(brokers: 1) : nil
+        mock = broker == .mock ? MockCluster(brokers: brokers) : nil
         topics = Lock([])
         switch broker {
         case .embedded: break
@@ -32,8 +35,8 @@ public final class BrokerInstance: Sendable {
 
     deinit { if broker == .real { RealKafka.delete(topics.withLock { $0 }) } }
 
-    private var checkpointTopic: String { name("_postrider_test_checkpoints") }
-    private var consumersTopic: String { name("_postrider_test_consumers") }
+    public var checkpointTopic: String { name("_postrider_test_checkpoints") }
+    public var consumersTopic: String { name("_postrider_test_consumers") }
 
     /// Of a topic or consumer of this test alone.
     public func name(_ text: String) -> String { "\(text)-\(suffix)" }
@@ -67,6 +70,12 @@ public final class BrokerInstance: Sendable {
         topics.withLock { $0.append(topic) }
         let answer = try client.putJSON("/v1/topics/\(topic)", #"{"partitions":\#(partitions)}"#)
         guard answer.status == 201 else { throw HTTPClient.Failure("PUT \(topic): \(answer.status) \(answer.text)") }
+        // A cluster knows of a topic a moment before its partitions have leaders.
+        let isLed = try eventually {
+            let partitions = try client.request("GET", "/v1/topics/\(topic)").json()["partitions"]?.list ?? []
+            return partitions.count == partitions.count { $0["high_watermark"]?.int64 == 0 }
+        }
+        guard isLed else { throw HTTPClient.Failure("\(topic) has no leaders") }
         return topic
     }
 
