@@ -10,7 +10,7 @@ import Testing
 struct KafkaMemoryTests {
     private static let prefetchBytesMax = 8 << 20
     private static let (partitions, recordsPerPartition, recordBytes): (Int32, Int, Int) = (12, 14, 300_000)
-    private static let readRecords = 30
+    private static let readRecords = 12
     /// Of a process that answers small polls, beside what is fetched ahead: answers, copies on the way, and what the
     /// allocator keeps of them.
     private static let slackBytes = 16 << 20
