@@ -107,22 +107,22 @@ let package = Package(
         .target(
             name: "GatewayTestSupport",
             dependencies: [
-                "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "Spool", "API", "Primitives", "Telemetry",
-                "TestSupport",
+                "COpenAPI", "Gateway", "HTTPServer", "JSON", "Journal", "KafkaBroker", "KafkaTestSupport", "Spool",
+                "API", "Primitives", "Telemetry", "TestSupport",
             ],
             path: "Tests/GatewayTestSupport", swiftSettings: settings),
         tests(
             "GatewayTests",
             [
                 "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
-                "KafkaTestSupport", "Primitives", "TestSupport", .product(name: "Yams", package: "Yams"),
+                "KafkaTestSupport", "Primitives", "Records", "TestSupport", .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "Records", "Spool", "Telemetry", "TestSupport",
-                log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Telemetry",
+                "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",
@@ -146,7 +146,7 @@ let package = Package(
             ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
         // A Kafka cluster in the test's process.
         .target(
-            name: "KafkaTestSupport", dependencies: ["CRdkafka"], path: "Tests/KafkaTestSupport",
+            name: "KafkaTestSupport", dependencies: ["CRdkafka", "Primitives"], path: "Tests/KafkaTestSupport",
             swiftSettings: settings),
         tests(
             "KafkaBrokerTests",

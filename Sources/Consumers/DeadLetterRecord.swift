@@ -3,8 +3,9 @@ import Primitives
 import Records
 
 /// The record that goes to a dead-letter topic: key, value and headers as they were, and what happened to it in headers
-/// of the gateway's own. A client cannot send headers of these names; those of an earlier death are replaced. The
-/// timestamp is new, so that retention counts from now; the old one is in a header.
+/// of the gateway's own. A client cannot send headers of these names; those of an earlier death are replaced, and the
+/// identity that a hand-over gave the record goes: the next one gives it another. The timestamp is new, so that
+/// retention counts from now; the old one is in a header.
 public enum DeadLetterRecord {
     static let prefix = "postrider-dead-letter-"
 
@@ -18,7 +19,7 @@ public enum DeadLetterRecord {
         let (stored, place) = (draft.record.record, draft.record.partition)
         var record = stored
         record.timestampMs = nowMs
-        record.headers.removeAll { $0.name.hasPrefix(prefix) }
+        record.headers.removeAll { $0.name.hasPrefix(prefix) || $0.name == RecordBatchSize.identityHeader }
         func add(_ name: String, _ value: some StringProtocol) {
             record.headers.append(RecordHeader(name: prefix + name, value: Array(value.utf8)[...]))
         }

@@ -23,7 +23,7 @@ extension BrokerParts {
     static func open(_ settings: Settings, clock: any TimeSource, timers: any Timers) throws(BrokerError) -> Self {
         switch settings.brokerKind {
         case .embedded: try embedded(settings, clock: clock, timers: timers)
-        case .kafka: try kafka(settings, clock: clock)
+        case .kafka: try kafka(settings, clock: clock, timers: timers)
         }
     }
 
@@ -43,13 +43,15 @@ extension BrokerParts {
 
     /// A cluster, through librdkafka. What is known of its topics is kept in the data directory, so that intake works
     /// while it is away. Blocks on the disk.
-    private static func kafka(_ settings: Settings, clock: any TimeSource) throws(BrokerError) -> Self {
+    private static func kafka(_ settings: Settings, clock: any TimeSource, timers: any Timers) throws(BrokerError)
+        -> Self
+    {
         let topics = try KafkaTopics(
             settings: settings.kafka, directory: try directory("kafka", in: settings), clock: clock)
         let source = KafkaSource(settings: settings.kafka)
         let offsets: KafkaOffsets
         do throws(BrokerError) {
-            offsets = try KafkaOffsets(settings: settings.kafka, source: source)
+            offsets = try KafkaOffsets(settings: settings.kafka, source: source, clock: clock, timers: timers)
         } catch {
             source.stop()
             topics.close()

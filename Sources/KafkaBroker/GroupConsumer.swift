@@ -352,6 +352,8 @@ final class GroupConsumer: @unchecked Sendable {
         SourceMetrics.pauses.increment()
     }
 
+    /// A partition whose records are all taken is fetched again whatever others hold: whoever asks for its next one
+    /// would wait for them.
     private func resumeIfRoom() {
         let hasMuchRoom = unreadBytes < bufferBytesMax / 4
         let paused = streams.filter { $1.isPaused && (hasMuchRoom || $1.buffer.unreadBytes <= partOfOne / 2) }

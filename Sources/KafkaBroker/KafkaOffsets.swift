@@ -1,6 +1,6 @@
 public import Broker
 import CRdkafka
-import Primitives
+public import Primitives
 public import Records
 
 /// Committed offsets of named consumers, in Kafka's groups, and their definitions, in a compacted topic.
@@ -18,7 +18,7 @@ public final class KafkaOffsets: OffsetStore {
     private let admin: GroupAdmin
     private let follower: DefinitionsFollower
     private let writer: DefinitionsWriter
-    private let keeper: OffsetKeeper
+    let keeper: OffsetKeeper
     private let interruption = Interruption()
     /// One consumer's calls are all in the same queue, in order.
     private let queues: [WorkQueue]
@@ -27,14 +27,22 @@ public final class KafkaOffsets: OffsetStore {
     private static let callsMax = 1_000
     private static let queueCount = 4
 
+    /// - Parameters:
+    ///   - clock: with `timers`, for when idle consumers' offsets are committed again.
+    ///   - timers: live longer than this.
     /// - Throws: process-fatal for a bad configuration.
-    public init(settings: KafkaBrokerSettings, source: KafkaSource) throws(BrokerError) {
+    public init(
+        settings: KafkaBrokerSettings, source: KafkaSource, clock: any TimeSource, timers: any Timers
+    ) throws(BrokerError) {
         self.settings = settings
         members = source.members
         admin = try GroupAdmin(settings: settings, interruption: interruption)
         follower = try DefinitionsFollower(settings: settings, interruption: interruption)
         writer = DefinitionsWriter(settings: settings, follower: follower, interruption: interruption)
-        keeper = OffsetKeeper(settings: settings, admin: admin, members: members, follower: follower)
+        keeper = OffsetKeeper(
+            interval: settings.offsetsRecommit,
+            consumers: ClusterConsumers(admin: admin, members: members, follower: follower), clock: clock,
+            timers: timers)
         queues = (0..<Self.queueCount).map { _ in WorkQueue(name: "kafka-offsets", depthMax: Self.callsMax) }
     }
 

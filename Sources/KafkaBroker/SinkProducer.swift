@@ -302,7 +302,7 @@ private final class TopicHandle: @unchecked Sendable {
 
 /// The header by which a reader finds out which accepted record it has before it.
 enum RecordID {
-    static let header = "postrider-id"
+    static let header = RecordBatchSize.identityHeader
 
     /// What stands before the LSN: together they are the record's receipt.
     static func prefix(_ spool: SpoolID) -> String { "\(spool.short)-" }

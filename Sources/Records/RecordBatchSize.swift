@@ -4,8 +4,10 @@
 public enum RecordBatchSize {
     /// From the base offset to the number of records.
     static let batchHeaderBytes = 61
-    /// The header `postrider-id` that a hand-over adds: `<spool>:<LSN>`, at most a UUID, a colon and 20 digits.
-    static let identityHeaderBytes = 1 + "postrider-id".utf8.count + 1 + (36 + 1 + 20)
+    /// The header that a hand-over to Kafka adds: the record's receipt. A record that is sent on gets its own.
+    public static let identityHeader = "postrider-id"
+    /// At most a UUID, a dash and 20 digits.
+    static let identityHeaderBytes = 1 + identityHeader.utf8.count + 1 + (36 + 1 + 20)
 
     /// What a batch takes at most beside the key, value and headers of its one record, with up to 100 headers: room
     /// that is set aside where a limit is given for the record alone.

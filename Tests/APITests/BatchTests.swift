@@ -14,38 +14,6 @@ import Testing
         #expect(numbers == Array((numbers.first ?? 0)..<(numbers.first ?? 0) + 3))
     }
 
-    @Test func batch_KeepsEveryForm() throws {
-        let body = """
-            {"records":[
-            {"value": {"z":1, "a":[1.0,2e3]} ,"key":"k\\u00e9y","partition":2,"timestamp":"2026-01-02T03:04:05.678Z"},
-            {"value_text":"line\\n","key_base64":"/w==","partition":2,"timestamp":1000},
-            {"value_base64":"/wA=","headers":{"a":"1","b":null},"partition":2},
-            {"value":null,"key":"tombstone","partition":2},
-            {"value_text":"null","partition":2,"headers":[{"name":"h","value_base64":"/w=="},{"name":"h","value":"2"}]},
-            {"value_text":null,"partition":2,"key":null,"headers":null,"timestamp":null}
-            ]}
-            """
-        #expect(try batch("forms", body).status == 202)
-        let records = try client.read(6, as: "reader", from: "forms")
-        #expect(records.map { $0["offset"]?.int64 } == [0, 1, 2, 3, 4, 5])
-        #expect(records.allSatisfy { $0["partition"]?.int64 == 2 })
-        #expect(records[0]["value"]?.rawText == #"{"z":1, "a":[1.0,2e3]}"#)
-        #expect(records[0]["key"]?.string == "kéy")
-        #expect(records[0]["timestamp"]?.string == "2026-01-02T03:04:05.678Z")
-        #expect(records[1]["value_text"]?.string == "line\n")
-        #expect(records[1]["key_base64"]?.string == "/w==")
-        #expect(records[1]["timestamp"]?.string == "1970-01-01T00:00:01.000Z")
-        #expect(records[2]["value_base64"]?.string == "/wA=")
-        #expect(
-            records[2]["headers"]?.rawText == #"[{"name":"a","value":"1"},{"name":"b","value":null}]"#)
-        #expect(records[3]["value"]?.isNull == true)
-        #expect(records[4]["value_text"]?.string == "null")
-        #expect(
-            records[4]["headers"]?.rawText == #"[{"name":"h","value_base64":"/w=="},{"name":"h","value":"2"}]"#)
-        #expect(records[5]["value"]?.isNull == true)
-        #expect(records[5]["key"]?.isNull == true)
-    }
-
     @Test func badRecords_AreNamedByPointer() throws {
         let cases: [(record: String, field: String)] = [
             (#"7"#, ""), (#"{}"#, "/value"), (#"{"value":1,"bogus":1}"#, "/bogus"),

@@ -12,26 +12,6 @@ import Testing
         }
     }
 
-    @Test func define_CreatesUpdatesAndRefusesOtherTopics() throws {
-        try fill("orders", 1)
-        try fill("payments", 1)
-        let body = #"{"topics":["orders"],"from":"earliest","mode":"ordered","ack_deadline_ms":5000,"max_in_flight":7}"#
-        let created = try client.putJSON("/v1/consumers/c", body)
-        #expect(created.status == 201)
-        #expect(created.header("Cache-Control") == "no-store")
-        #expect(
-            created.text
-                == #"{"name":"c","topics":["orders"],"from":"earliest","mode":"ordered","ack_deadline_ms":5000,"#
-                + #""max_in_flight":7}"#)
-        #expect(try client.putJSON("/v1/consumers/c", body).status == 200)
-        let other = #"{"topics":["payments"]}"#
-        expectProblem(try client.putJSON("/v1/consumers/c", other), 409, "consumer_conflict", retryable: false)
-        #expect(try client.putJSON("/v1/consumers/c?replace=true", other).status == 200)
-        let description = try client.request("GET", "/v1/consumers/c").json()
-        #expect(description["topics"]?.strings == ["payments"])
-        #expect(description["partitions"]?.list.count == 4)
-    }
-
     @Test func define_RefusalsNameTheField() throws {
         try fill("orders", 1)
         let cases: [(body: String, status: Int, code: String, word: String)] = [
@@ -68,78 +48,6 @@ import Testing
         expectProblem(try client.request("GET", "/v1/consumers/c"), 404, "unknown_consumer", retryable: false)
     }
 
-    @Test func from_DecidesWhereANewConsumerBegins() throws {
-        let old =
-            #"{"records":[{"value":0,"partition":0,"timestamp":"2020-01-01T00:00:00Z"},"#
-            + #"{"value":1,"partition":0,"timestamp":"2021-01-01T00:00:00Z"}]}"#
-        let answer = try batch("orders", old)
-        _ = try client.settled(try #require(try answer.json()["receipts"]?[1]?.string))
-        for (name, from, committed) in [
-            ("e", "earliest", 0), ("l", "latest", 2), ("t", "2020-06-01T00:00:00+02:00", 1),
-        ] {
-            let body = #"{"topics":["orders"],"from":"\#(from)"}"#
-            #expect(try client.putJSON("/v1/consumers/\(name)", body).status == 201)
-            let partition = try client.request("GET", "/v1/consumers/\(name)").json()["partitions"]?[0]
-            #expect(partition?["committed"]?.int64 == Int64(committed), "\(from)")
-            #expect(partition?["end"]?.int64 == 2)
-            #expect(partition?["lag"]?.int64 == Int64(2 - committed))
-        }
-    }
-
-    @Test func list_Pages_AndDeleteForgets() throws {
-        try fill("orders", 1)
-        for name in ["b", "a", "c"] { _ = try client.putJSON("/v1/consumers/\(name)", #"{"topics":["orders"]}"#) }
-        let first = try client.request("GET", "/v1/consumers?limit=2")
-        #expect(first.text == #"{"consumers":[{"name":"a"},{"name":"b"}],"next":"b"}"#)
-        #expect(first.header("Cache-Control") == "no-store")
-        #expect(try client.request("GET", "/v1/consumers?page_token=b").text == #"{"consumers":[{"name":"c"}]}"#)
-        let deleted = try client.request("DELETE", "/v1/consumers/b")
-        #expect(deleted.status == 204)
-        #expect(deleted.body.isEmpty)
-        expectProblem(try client.request("DELETE", "/v1/consumers/b"), 404, "unknown_consumer")
-        expectProblem(try client.request("POST", "/v1/consumers/b/poll"), 404, "unknown_consumer")
-        #expect(try client.request("GET", "/v1/consumers").text == #"{"consumers":[{"name":"a"},{"name":"c"}]}"#)
-    }
-
-    @Test func deletion_AnswersThePollsThatWait() throws {
-        try fill("orders", 1)
-        _ = try client.read(1, as: "c", from: "orders")
-        let poller = try local.client()
-        try poller.send("POST", "/v1/consumers/c/poll?wait=30")
-        #expect(try eventually { try client.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
-        #expect(try client.request("DELETE", "/v1/consumers/c").status == 204)
-        expectProblem(try poller.answer(within: .seconds(5)), 404, "unknown_consumer", retryable: false)
-        // Not a trace: defined anew it begins at the beginning.
-        #expect(try client.read(1, as: "c", from: "orders").count == 1)
-    }
-
-    @Test func replacement_AnswersThePollsThatWait() throws {
-        try fill("orders", 1)
-        try fill("payments", 1)
-        _ = try client.read(1, as: "c", from: "orders")
-        let poller = try local.client()
-        try poller.send("POST", "/v1/consumers/c/poll?wait=30")
-        #expect(try eventually { try client.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
-        #expect(try client.putJSON("/v1/consumers/c?replace=true", #"{"topics":["payments"]}"#).status == 200)
-        expectProblem(try poller.answer(within: .seconds(5)), 503, "stopping", retryable: true)
-    }
-
-    @Test func seek_MovesTheCommittedOffset() throws {
-        try fill("orders", 3)
-        _ = try client.read(3, as: "c", from: "orders")
-        let back = try client.postJSON(
-            "/v1/consumers/c/seek", #"{"offsets":[{"topic":"orders","partition":0,"offset":1}]}"#)
-        #expect(back.text == #"{"committed":[{"topic":"orders","partition":0,"offset":1}]}"#)
-        #expect(back.header("Cache-Control") == "no-store")
-        #expect(try client.read(2, as: "c", from: "orders").map { $0["offset"]?.int64 } == [1, 2])
-        let first = try client.postJSON("/v1/consumers/c/seek", #"{"to":"earliest"}"#).json()
-        #expect(first["committed"]?.list.map { $0["offset"]?.int64 } == [0, 0, 0, 0])
-        let last = try client.postJSON("/v1/consumers/c/seek", #"{"to":"latest"}"#).json()
-        #expect(last["committed"]?[0]?["offset"]?.int64 == 3)
-        let time = try client.postJSON("/v1/consumers/c/seek", #"{"to":"2020-01-01T00:00:00Z"}"#).json()
-        #expect(time["committed"]?[0]?["offset"]?.int64 == 0)
-    }
-
     @Test func seek_RefusalsNameTheReason() throws {
         try fill("orders", 1)
         _ = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"]}"#)
@@ -174,29 +82,6 @@ import Testing
 
     private func ids(_ poll: JSONValue) -> [String] {
         (poll["records"]?.list ?? []).compactMap { $0["delivery"]?["id"]?.string }
-    }
-
-    @Test func sharedMode_SpreadsAPartition_AndNacksAndExtensionsAnswerLikeAcks() throws {
-        try fill("orders", 3)
-        let defined = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"mode":"shared"}"#)
-        #expect(defined.status == 201)
-        #expect(try defined.json()["mode"]?.string == "shared")
-        let (a, b) = (try poll("max=1&client=a&wait=5"), try poll("max=2&client=b&wait=5"))
-        #expect(ids(a).count == 1 && ids(b).count == 2)
-        let extended = try client.postJSON(
-            "/v1/consumers/c/extensions", #"{"ack":"\#(b["ack"]?.string ?? "")","deadline_ms":60000}"#)
-        #expect(extended.status == 200 && extended.header("Cache-Control") == "no-store")
-        #expect(extended.text == #"{"committed":[{"topic":"orders","partition":0,"offset":0}]}"#)
-        let nacked = try client.postJSON(
-            "/v1/consumers/c/nacks", #"{"deliveries":["\#(ids(a)[0])"],"delay_ms":0,"reason":"try again"}"#)
-        #expect(nacked.status == 200 && nacked.header("Cache-Control") == "no-store")
-        #expect(nacked.text == #"{"committed":[{"topic":"orders","partition":0,"offset":0}]}"#)
-        let again = try poll("client=a&wait=5")
-        #expect(again["records"]?[0]?["delivery"]?["attempt"]?.int64 == 2)
-        let lost = try client.postJSON(
-            "/v1/consumers/c/nacks", #"{"deliveries":["\#(ids(a)[0])","\#(ids(again)[0])"]}"#)
-        expectProblem(lost, 409, "leases_lost", retryable: false)
-        #expect(try lost.json()["results"]?.strings == ["lease_lost", "returned"])
     }
 
     @Test func nacksAndExtensions_RefusalsNameTheField() throws {

@@ -8,25 +8,6 @@ import Testing
         try post("/v1/topics/\(topic)/records", [("Content-Type", "application/x-ndjson")], Array(body.utf8))
     }
 
-    @Test func lines_AreKeptInOrder_WithTheBytesOfTheirValues() throws {
-        let body = [
-            #"{"value": {"z":1,  "a":[1.0,2e3]} ,"key":"k","partition":2,"timestamp":"2026-01-02T03:04:05.678Z"}"#,
-            "", " \t\r", "{\"value_text\":\"a\\nb\",\"key_base64\":\"/w==\",\"partition\":2}\r",
-            #"{"value_base64":"/wA=","headers":{"a":"1"},"partition":2}"#, #"{"value":null,"partition":2}"#, "", "",
-        ].joined(separator: "\n")
-        let answer = try lines("forms", body)
-        #expect(answer.status == 202)
-        #expect(try answer.json()["receipts"]?.list.count == 4)
-        let records = try client.read(4, as: "reader", from: "forms")
-        #expect(records.map { $0["offset"]?.int64 } == [0, 1, 2, 3])
-        #expect(records[0]["value"]?.rawText == #"{"z":1,  "a":[1.0,2e3]}"#)
-        #expect(records[0]["timestamp"]?.string == "2026-01-02T03:04:05.678Z")
-        #expect(records[1]["value_text"]?.string == "a\nb")
-        #expect(records[1]["key_base64"]?.string == "/w==")
-        #expect(records[2]["value_base64"]?.string == "/wA=")
-        #expect(records[3]["value"]?.isNull == true)
-    }
-
     @Test func malformedLine_IsNamedByLineAndByte() throws {
         let first = #"{"value":1}"# + "\n\n"
         let cases: [(line: String, pointer: String, reason: String, byte: Int)] = [

@@ -5,53 +5,6 @@ import Testing
 
 /// Health, index, and what every answer has in common.
 @Suite final class OperationTests: GatewayTest {
-    @Test func healthAndIndex_Answer() throws {
-        let health = try client.request("GET", "/healthz")
-        #expect(health.text == #"{"status":"alive"}"#)
-        #expect(health.header("Cache-Control") == "no-store")
-        let ready = try client.request("GET", "/readyz")
-        #expect(ready.status == 200)
-        #expect(try ready.json()["ready"]?.bool == true)
-        let index = try client.request("GET", "/").json()
-        #expect(index["name"]?.string == "postrider")
-        #expect(index["version"]?.string == Gateway.version)
-        // What the index names is there.
-        for path in index["paths"]?.strings ?? [] {
-            #expect(try client.request("GET", path).status == 200, "\(path)")
-        }
-        #expect((index["paths"]?.list.count ?? 0) >= 5)
-        expectProblem(try client.request("GET", "/readyz?require=bogus"), 400, "invalid_parameter")
-        expectProblem(try client.request("GET", "/readyz?bogus=forwarding"), 400, "unknown_parameter")
-    }
-
-    @Test func readiness_RequiresForwarding_OnDemand() throws {
-        #expect(try eventually { try client.request("GET", "/readyz?require=forwarding").status == 200 })
-    }
-
-    @Test func status_ShowsEverythingAtAGlance() throws {
-        let before = try client.request("GET", "/v1/status")
-        #expect(before.status == 200)
-        #expect(before.header("Cache-Control") == "no-store")
-        let idle = try before.json()
-        #expect(idle["gateway"]?.string == before.header("Postrider-Gateway"))
-        #expect(idle["durability"]?.string == "fsync")
-        #expect(idle["accepting"]?["ok"]?.bool == true)
-        #expect((idle["lanes"]?.list.count ?? 0) > 0)
-        #expect(idle["lanes"]?.list.allSatisfy { $0["undelivered_records"]?.int64 == 0 } == true)
-        #expect(idle["dead_letters"]?.int64 == 0)
-        #expect(idle["consumers"]?.int64 == 0)
-        try client.produce("orders", "one")
-        _ = try client.request("PUT", "/v1/consumers/billing", body: Array(#"{"topics":["orders"]}"#.utf8))
-        #expect(
-            try eventually {
-                let status = try client.request("GET", "/v1/status").json()
-                return status["consumers"]?.int64 == 1 && status["spool"]?["undelivered_records"]?.int64 == 0
-            })
-        let used = try client.request("GET", "/v1/status").json()["spool"]?["used_bytes"]?.int64 ?? 0
-        #expect(used > 0)
-        expectProblem(try client.request("GET", "/v1/status?bogus=1"), 400, "unknown_parameter")
-    }
-
     @Test func everyAnswer_NamesGatewayAndRequest() throws {
         var ids: Set<String> = []
         var gateways: Set<String> = []

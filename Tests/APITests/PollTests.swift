@@ -39,29 +39,6 @@ import Testing
 
     // MARK: Polling
 
-    @Test func poll_AnswersRecordsWithTheirDelivery() throws {
-        let answer = try client.request("POST", "/v1/consumers/c/poll")
-        #expect(answer.header("Cache-Control") == "no-store")
-        let record = try #require(try answer.json()["records"]?[0])
-        #expect(record["topic"]?.string == "orders")
-        #expect(record["partition"]?.int64 == 0)
-        #expect(record["offset"]?.int64 == 0)
-        #expect(record["value_text"]?.string == "first")
-        #expect(record["delivery"]?["attempt"]?.int64 == 1)
-        #expect(record["delivery"]?["deadline"]?.string?.hasSuffix("Z") == true)
-        #expect(record["delivery"]?["id"]?.string?.isEmpty == false)
-    }
-
-    @Test func poll_AnswersAtTheFirstRecord_WhenAnotherConnectionSendsIt() throws {
-        try acknowledgeAll(try poll())
-        let poller = try local.client()
-        try poller.send("POST", "/v1/consumers/c/poll?wait=30")
-        #expect(poller.isSilent(for: .milliseconds(200)))
-        try client.produce("orders", "second")
-        let answer = try poller.answer(within: .seconds(5))
-        #expect(values(try answer.json()) == ["second"])
-    }
-
     @Test func poll_IsEmptyAtTheEndOfItsWait() throws {
         try acknowledgeAll(try poll())
         let clock = SystemClock()
@@ -74,54 +51,6 @@ import Testing
         #expect(try poll()["records"]?.list.isEmpty == true)
     }
 
-    @Test func poll_AnswersAtMostMax_AndTheRestLater() throws {
-        try fill(["b", "c", "d"])
-        let first = try poll("?max=3")
-        #expect(values(first) == ["first", "b", "c"])
-        try acknowledgeAll(first)
-        #expect(values(try poll("?max=10000")) == ["d"])
-    }
-
-    @Test func poll_CutByBytes_DropsNothing() throws {
-        let large = String(repeating: "x", count: 3_000)
-        try fill([large, large, "small", large])
-        var found: [String?] = []
-        for _ in 0..<5 where found.count < 5 {
-            let answer = try poll("?max_bytes=4000&wait=2")
-            #expect(answer["records"]?.list.isEmpty == false)
-            found += values(answer)
-            try acknowledgeAll(answer)
-        }
-        #expect(found == ["first", large, large, "small", large])
-        // One record comes, however large.
-        try fill([large])
-        #expect(values(try poll("?max_bytes=1&wait=2")) == [large])
-    }
-
-    @Test func client_GetsItsOpenAnswerAgainUnchanged() throws {
-        try fill(["b", "c"])
-        let first = try client.request("POST", "/v1/consumers/c/poll?client=one&max=2")
-        let again = try client.request("POST", "/v1/consumers/c/poll?client=one&max=1&max_bytes=1")
-        #expect(again.body == first.body)
-        #expect(values(try again.json()) == ["first", "b"])
-        // Ordered: the partition is one's.
-        #expect(try poll("?client=two")["records"]?.list.isEmpty == true)
-        try acknowledgeAll(try again.json())
-        #expect(values(try poll("?client=two&wait=2")) == ["c"])
-    }
-
-    @Test func client_WithAPollWaiting_IsBusy() throws {
-        try acknowledgeAll(try poll())
-        let poller = try local.client()
-        try poller.send("POST", "/v1/consumers/c/poll?wait=30&client=one")
-        #expect(try eventually { try client.request("GET", "/v1/consumers/c").json()["polls_waiting"]?.int64 == 1 })
-        expectProblem(
-            try client.request("POST", "/v1/consumers/c/poll?client=one"), 409, "client_busy", retryable: true)
-        // The client that left and comes back is not in its own way.
-        poller.close()
-        #expect(try eventually { try client.request("POST", "/v1/consumers/c/poll?client=one").status == 200 })
-    }
-
     @Test func topic_DefinesTheConsumerOnTheWay() throws {
         #expect(values(try poll("?topic=orders", "new")) == ["first"])
         #expect(try client.request("GET", "/v1/consumers/new").json()["topics"]?.strings == ["orders"])
@@ -132,15 +61,6 @@ import Testing
         // A consumer may come before the first record: the topic is created as producing would.
         #expect(try poll("?topic=early", "x")["records"]?.list.isEmpty == true)
         #expect(try client.request("GET", "/v1/topics/early").status == 200)
-    }
-
-    @Test func consumer_OfAMissingTopic_Is404_WhenCreationIsOff() throws {
-        let strict = try LocalGateway { try $0.set("broker.embedded.create_topics=false") }
-        expectProblem(
-            try strict.request("POST", "/v1/consumers/x/poll?topic=none"), 404, "unknown_topic", retryable: false)
-        let body = Array(#"{"topics":["none"]}"#.utf8)
-        expectProblem(try strict.request("PUT", "/v1/consumers/x", body: body), 404, "unknown_topic")
-        expectProblem(try strict.request("GET", "/v1/consumers/x"), 404, "unknown_consumer", retryable: false)
     }
 
     @Test func poll_RefusalsNameTheParameter() throws {
@@ -202,43 +122,6 @@ import Testing
 
     // MARK: Acknowledging
 
-    @Test func acks_InAllFourForms_AnswerTheCommittedOffset() throws {
-        try fill((1...9).map { "\($0)" })
-        func committed(_ offset: Int) -> String {
-            #"{"committed":[{"topic":"orders","partition":0,"offset":\#(offset)}]}"#
-        }
-        let one = try poll("?max=2&client=one")
-        let whole = try acknowledge(#"{"ack":"\#(one["ack"]?.string ?? "")"}"#)
-        #expect(whole.text == committed(2))
-        #expect(whole.header("Cache-Control") == "no-store")
-        let two = ids(try poll("?max=3&client=one&wait=2"))
-        // Out of order: the prefix is not there yet.
-        #expect(try acknowledge(#"{"deliveries":["\#(two[1])"]}"#).text == committed(2))
-        #expect(try acknowledge(#"{"deliveries":["\#(two[0])","\#(two[2])"]}"#).text == committed(5))
-        let three = ids(try poll("?max=3&client=one&wait=2"))
-        #expect(try acknowledge(#"{"through":["\#(three[1])"]}"#).text == committed(7))
-        #expect(try acknowledge(#"{"through":["\#(three[2])"]}"#).text == committed(8))
-        #expect(values(try poll("?client=one&wait=2")) == ["8", "9"])
-        let place = #"{"topic":"orders","partition":0,"offset":9}"#
-        #expect(try acknowledge(#"{"offsets":[\#(place)],"client":"one"}"#).text == committed(10))
-        #expect(try poll()["records"]?.list.isEmpty == true)
-    }
-
-    @Test func acks_OfLostLeases_Are409_AndTheGoodOnesAreApplied() throws {
-        try fill(["b", "c"])
-        let first = ids(try poll("?max=2"))
-        // A seek voids the leases; the same records are handed out anew.
-        _ = try client.postJSON("/v1/consumers/c/seek", #"{"to":"earliest"}"#)
-        let second = ids(try poll("?max=2"))
-        let answer = try acknowledge(#"{"deliveries":["\#(second[0])","\#(first[1])"]}"#)
-        expectProblem(answer, 409, "leases_lost", retryable: false)
-        #expect(try answer.json()["results"]?.strings == ["acknowledged", "lease_lost"])
-        #expect(try answer.json()["committed"]?[0]?["offset"]?.int64 == 1)
-        let place = #"{"topic":"orders","partition":0,"offset":1}"#
-        let other = try acknowledge(#"{"offsets":[\#(place)],"client":"somebody"}"#)
-        expectProblem(other, 409, "leases_lost")
-    }
-
     @Test func acks_RefusalsNameTheReason() throws {
         let cases: [(body: String, code: String)] = [
             ("", "malformed_json"), ("[]", "invalid_body"), ("{}", "invalid_body"),
@@ -255,14 +138,5 @@ import Testing
         }
         expectProblem(try client.postJSON("/v1/consumers/none/acks", #"{"ack":"1.1"}"#), 404, "unknown_consumer")
         expectProblem(try client.postJSON("/v1/consumers/c/acks?x=1", #"{"ack":"1.1"}"#), 400, "unknown_parameter")
-    }
-
-    @Test func acks_RepeatedWhole_SucceedAgain() throws {
-        let token = try #require(try poll()["ack"]?.string)
-        let first = try acknowledge(#"{"ack":"\#(token)"}"#)
-        let again = try acknowledge(#"{"ack":"\#(token)"}"#)
-        #expect(first.status == 200)
-        #expect(again.status == 200)
-        #expect(again.text == first.text)
     }
 }

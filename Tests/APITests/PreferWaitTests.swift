@@ -23,31 +23,6 @@ import Testing
         try answer.json()["outcomes"]?.list.map { $0["state"]?.string } ?? []
     }
 
-    @Test func produce_TellsEachPlace_OnceDelivered() throws {
-        let gateway = try LocalGateway()
-        let client = try gateway.client()
-        let one = try client.request(
-            "POST", "/v1/topics/orders?partition=3", [("prefer", "respond-async, WAIT=\"30\"; x=y")], body: [120])
-        let body = Array("{\"value\":1,\"partition\":1}\n{\"value\":2,\"partition\":1}".utf8)
-        let lines = try client.request(
-            "POST", "/v1/topics/orders/records", [("Content-Type", "application/x-ndjson"), Self.long], body: body)
-        for (answer, places) in [(one, [(3, 0)]), (lines, [(1, 0), (1, 1)])] as [(Answer, [(Int64, Int64)])] {
-            #expect(answer.status == 200)
-            #expect(answer.header("Preference-Applied") == "wait=30")
-            #expect(answer.header("Vary") == "Prefer")
-            let json = try answer.json()
-            #expect(json["durability"]?.string == "fsync")
-            let outcomes = json["outcomes"]?.list ?? []
-            #expect(outcomes.map { $0["receipt"]?.string } == json["receipts"]?.list.map { $0.string })
-            #expect(outcomes.map { $0["partition"]?.int64 } == places.map(\.0))
-            #expect(outcomes.map { $0["offset"]?.int64 } == places.map(\.1))
-            for outcome in outcomes {
-                let receipt = try #require(outcome["receipt"]?.string)
-                #expect(try client.request("GET", "/v1/receipts/\(receipt)").text == outcome.rawText)
-            }
-        }
-    }
-
     @Test func produce_Is202_WhenTheWaitIsOver() throws {
         let gateway = try FakeGateway(holding: true)
         for (prefer, applied) in [("wait=0.05", "wait=0.05"), ("wait=0", "wait=0")] {

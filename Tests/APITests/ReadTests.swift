@@ -34,47 +34,6 @@ import Testing
 
     // MARK: Positions
 
-    @Test func read_AnswersRecords_AndWhereToGoOn() throws {
-        let first = try read("max=2")
-        #expect(values(first) == ["a", "b"])
-        let record = try #require(first["records"]?[0])
-        #expect(record["topic"]?.string == "orders")
-        #expect(record["partition"]?.int64 == 0 && record["offset"]?.int64 == 0)
-        #expect(record["timestamp"]?.string?.hasSuffix("Z") == true)
-        #expect(record["delivery"] == nil)
-        #expect(first["next_offset"]?.int64 == 2)
-        #expect(first["low_watermark"]?.int64 == 0 && first["high_watermark"]?.int64 == 3)
-        let second = try read("offset=2")
-        #expect(values(second) == ["c"] && second["next_offset"]?.int64 == 3)
-        // At the end there is nothing, and nothing wrong.
-        let end = try read("offset=3")
-        #expect(values(end).isEmpty && end["next_offset"]?.int64 == 3)
-        // Nothing is remembered.
-        #expect(values(try read()) == ["a", "b", "c"])
-        #expect(values(try read("offset=earliest&max=1")) == ["a"])
-        let latest = try read("offset=latest")
-        #expect(values(latest).isEmpty && latest["next_offset"]?.int64 == 3)
-    }
-
-    @Test func read_CutByBytes_DropsNothing_AndSaysExactlyWhereToGoOn() throws {
-        let large = String(repeating: "x", count: 3_000)
-        let all = [large, large, "small", large, "small", "small", large]
-        try fill(all, partition: 1)
-        for bytes in [1, 3_000, 3_100, 6_005, 7_000, 100_000] {
-            var (found, offset): ([String?], Int64) = ([], 0)
-            while found.count < all.count {
-                let answer = try read("offset=\(offset)&max_bytes=\(bytes)", partition: 1)
-                let here = values(answer)
-                try #require(!here.isEmpty)
-                #expect(here.count == 1 || here.reduce(0) { $0 + ($1?.utf8.count ?? 0) } <= bytes)
-                found += here
-                offset = try #require(answer["next_offset"]?.int64)
-                #expect(offset == (answer["records"]?.list.last?["offset"]?.int64 ?? -2) + 1)
-            }
-            #expect(found == all)
-        }
-    }
-
     @Test func read_OfRecordsThatGrowSixfold_IsCutToItsMemory_AndOneRecordAlwaysComes() throws {
         let small = try LocalGateway { try $0.set("http.response_memory_max=1MiB") }
         let client = try small.client()
@@ -131,30 +90,7 @@ import Testing
         expectProblem(try client.request("POST", target()), 405, "method_not_allowed")
     }
 
-    @Test func offsetPastTheEnd_Is400_WithBothWatermarks() throws {
-        for offset in ["4", "9223372036854775807"] {
-            let answer = try client.request("GET", target("offset=\(offset)"))
-            expectProblem(answer, 400, "offset_out_of_range", retryable: false)
-            #expect(try answer.json()["low_watermark"]?.int64 == 0)
-            #expect(try answer.json()["high_watermark"]?.int64 == 3)
-        }
-    }
-
     // MARK: Waiting
-
-    @Test func wait_EndsAtTheFirstRecordOfItsPartition_NotAnothers() throws {
-        let reader = try local.client()
-        for start in ["offset=3", "offset=latest"] {
-            let before = try #require(try read()["high_watermark"]?.int64)
-            try reader.send("GET", target(start == "offset=3" ? "offset=\(before)&wait=30" : "\(start)&wait=30"))
-            try fill(["other"], partition: 1)
-            #expect(reader.isSilent(for: .milliseconds(100)))
-            try fill(["new"])
-            let answer = try reader.answer(within: .seconds(5)).json()
-            #expect(values(answer) == ["new"])
-            #expect(answer["next_offset"]?.int64 == before + 1)
-        }
-    }
 
     @Test func wait_ThatIsOver_AnswersNothing_AndWhereItStands() throws {
         let clock = SystemClock()
@@ -186,13 +122,5 @@ import Testing
         let end = try client.request("HEAD", target("offset=latest&wait=30"), within: .seconds(5))
         #expect(end.status == 200)
         #expect(try client.request("HEAD", target("offset=4&wait=30"), within: .seconds(5)).status == 400)
-    }
-
-    @Test func stop_AnswersWaitingReads() throws {
-        let reader = try local.client()
-        try reader.send("GET", target("offset=latest&wait=30"))
-        #expect(reader.isSilent(for: .milliseconds(100)))
-        local.stop()
-        #expect(values(try reader.answer().json()).isEmpty)
     }
 }

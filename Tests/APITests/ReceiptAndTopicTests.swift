@@ -5,19 +5,6 @@ import Testing
 
 /// `GET /v1/receipts/{receipt}`: what became of a record.
 @Suite final class ReceiptTests: GatewayTest {
-    @Test func receipt_TellsWhereTheRecordIs_OnceDelivered() throws {
-        let receipt = try client.produce("orders", "value", partition: 3)
-        let state = try client.settled(receipt)
-        #expect(state["receipt"]?.string == receipt)
-        #expect(state["state"]?.string == "delivered")
-        #expect(state["topic"]?.string == "orders")
-        #expect(state["partition"]?.int64 == 3)
-        #expect(state["offset"]?.int64 == 0)
-        let record = try client.read(1, as: "reader", from: "orders").first
-        #expect(state["timestamp"]?.string == record?["timestamp"]?.string)
-        #expect(try client.request("GET", "/v1/receipts/\(receipt)").header("Cache-Control") == "no-store")
-    }
-
     @Test func receipt_SaysAccepted_WhileTheBrokerDoesNotTakeIt() throws {
         // A broker that is full from the start.
         let full = try LocalGateway { try $0.set("broker.embedded.bytes_max=1") }
@@ -105,19 +92,5 @@ import Testing
             expectProblem(try client.request("GET", "/v1/topics?\(bad)"), 400, "invalid_parameter", "\(bad)")
         }
         expectProblem(try client.request("GET", "/v1/topics?bogus=1"), 400, "unknown_parameter")
-    }
-
-    @Test func description_ShowsWatermarks() throws {
-        for _ in 0..<2 { _ = try client.settled(try client.produce("orders", "value", partition: 1)) }
-        let topic = try client.request("GET", "/v1/topics/orders").json()
-        #expect(topic["name"]?.string == "orders")
-        let partitions = topic["partitions"]?.list ?? []
-        #expect(partitions.map { $0["partition"]?.int64 } == [0, 1, 2, 3])
-        #expect(partitions.map { $0["low_watermark"]?.int64 } == [0, 0, 0, 0])
-        #expect(partitions.map { $0["high_watermark"]?.int64 } == [0, 2, 0, 0])
-        #expect(topic["warnings"]?.kind == .array)
-        expectProblem(try client.request("GET", "/v1/topics/none"), 404, "unknown_topic", retryable: false)
-        expectProblem(try client.request("GET", "/v1/topics/a%20b"), 400, "invalid_topic")
-        expectProblem(try client.request("GET", "/v1/topics/orders?bogus"), 400, "unknown_parameter")
     }
 }

@@ -112,38 +112,6 @@ import Testing
         }
     }
 
-    @Test func delete_TakesTheTopicAway_UntilItIsCreatedAgain() throws {
-        _ = try client.settled(try client.produce("orders", "old"))
-        // The outcome is there a moment before the backlog's count.
-        let deleted = try eventually { try delete("orders").status == 204 }
-        #expect(deleted)
-        expectProblem(try delete("orders"), 404, "unknown_topic", retryable: false)
-        expectProblem(try delete("orders?force=true"), 404, "unknown_topic")
-        expectProblem(try delete("never-was"), 404, "unknown_topic")
-        expectProblem(try delete("orders?force=yes"), 400, "invalid_parameter")
-        expectProblem(try client.request("GET", "/v1/topics/orders"), 404, "unknown_topic")
-        expectProblem(try post("/v1/topics/orders"), 404, "unknown_topic", outcome: "not_accepted")
-        #expect(try client.request("GET", "/v1/topics").json()["topics"]?.list.isEmpty == true)
-        #expect(try put("orders").status == 201)
-        let state = try client.settled(try client.produce("orders", "new", partition: 0))
-        #expect(state["offset"]?.int64 == 0)
-    }
-
-    @Test func purge_MovesLowWatermarks_AndConsumersSayWhatTheySkipped() throws {
-        for _ in 0..<6 { _ = try client.settled(try client.produce("orders", "value", partition: 1)) }
-        try #require(try client.putJSON("/v1/consumers/c", #"{"topics":["orders"]}"#).status == 201)
-        let purge = try client.postJSON(
-            "/v1/topics/orders/purge", #"{"offsets":[{"partition":1,"offset":4},{"offset":0,"partition":0}]}"#)
-        #expect(purge.status == 200)
-        #expect(purge.text == #"{"low_watermarks":[{"partition":0,"offset":0},{"partition":1,"offset":4}]}"#)
-        let partitions = try client.request("GET", "/v1/topics/orders").json()["partitions"]?.list ?? []
-        #expect(partitions.map { $0["low_watermark"]?.int64 } == [0, 4, 0, 0])
-        let poll = try client.request("POST", "/v1/consumers/c/poll?wait=10").json()
-        #expect(poll["records"]?.list.map { $0["offset"]?.int64 } == [4, 5])
-        #expect(poll["skipped"]?[0]?["from"]?.int64 == 0)
-        #expect(poll["skipped"]?[0]?["to"]?.int64 == 4)
-    }
-
     @Test func purge_Refuses_WhatDoesNotFitTheTopic() throws {
         _ = try client.settled(try client.produce("orders", "value", partition: 1))
         func purge(_ body: String, of topic: String = "orders") throws -> Answer {

@@ -215,7 +215,8 @@ import Testing
 
     @Test func earlierDeath_IsReplacedInTheHeaders() throws {
         let place = TopicPartition(topic: Harness.topic, partition: 0)
-        let headers = ["postrider-dead-letter-topic", "postrider-dead-letter-reason", "trace"].map {
+        let sent = ["postrider-dead-letter-topic", "postrider-dead-letter-reason", "trace", "postrider-id"]
+        let headers = sent.map {
             RecordHeader(name: $0, value: Array("old".utf8)[...])
         }
         let stored = StoredRecord(
@@ -227,6 +228,7 @@ import Testing
         let names = try #require(made).record.headers.map(\.name)
         #expect(names.count { $0 == "postrider-dead-letter-topic" } == 1)
         #expect(!names.contains("postrider-dead-letter-reason"), "nothing is known of this death")
+        #expect(!names.contains("postrider-id"), "of the record that died")
         #expect(names.first == "trace" && made?.record.value == nil)
     }
 

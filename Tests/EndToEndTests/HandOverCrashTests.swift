@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test(
-        .enabled(if: RealKafka.isConfigured, "POSTRIDER_TEST_KAFKA is not set"),
+        .needsRealCluster,
         arguments: points + [("prepared", 1), ("prepared", 3)])
     func record_IsDeliveredOnceToKafka_WhenKilledAt(point: String, passage: Int) throws {
         let servers = try #require(RealKafka.bootstrapServers)

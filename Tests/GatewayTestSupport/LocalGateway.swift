@@ -14,20 +14,25 @@ public final class LocalGateway: Sendable {
     /// Why the process would have ended, in order.
     public let ended = Monitor<[ExitReason]>([])
     private let isStopped = Lock(false)
+    /// Goes after the gateway.
+    private let broker: BrokerInstance?
 
     public var port: UInt16 { gateway.port }
 
     /// - Parameters:
     ///   - directory: of an earlier gateway, to start again on it.
     ///   - fileSystem: of the spool.
+    ///   - broker: nil: the embedded one.
     public init(
         in directory: TemporaryDirectory? = nil, fileSystem: any FileSystem = SystemFileSystem(),
-        _ configure: (inout Settings) throws -> Void = { _ in }
+        on broker: BrokerInstance? = nil, _ configure: (inout Settings) throws -> Void = { _ in }
     ) throws {
         let directory = try directory ?? TemporaryDirectory()
         self.directory = directory
+        self.broker = broker
         var settings = Settings.small
         settings.dataDirectory = directory.path + "/data"
+        broker?.configure(&settings)
         try configure(&settings)
         // A fake file system holds the spool only; the broker's directory is real.
         try SystemFileSystem().createDirectory(settings.dataDirectory)

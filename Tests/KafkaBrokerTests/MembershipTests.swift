@@ -140,6 +140,21 @@ import Testing
         #expect(error?.code == "too_many_consumers" && error?.class == .retriable)
     }
 
+    /// What nobody takes fills the buffer, and must not keep others' records away.
+    @Test func partition_IsReadToItsEnd_WhileNobodyTakesTheOthers() throws {
+        let cluster = MockCluster(brokers: 1)
+        cluster.createTopic("t", partitions: 4)
+        let (harness, member) = try joined(cluster) { settings in
+            settings.prefetchBytesMax = 32 << 10
+            settings.consumersActiveMax = 1
+        }
+        let places = (0..<4).map { TopicPartition("t", $0) }
+        for place in places { try harness.produce(place, values(10, bytes: 2_000)) }
+        try member.wait("assignment") { $0.assigned.count == places.count }
+        #expect(try member.readAll(harness, places[3]) == Array(0..<10))
+        #expect(try member.readAll(harness, places[0]) == Array(0..<10))
+    }
+
     @Test func twoMembers_ShareThePartitions_AndTheFirstLosesItsLeases() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 4)

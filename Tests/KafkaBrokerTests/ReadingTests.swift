@@ -51,6 +51,18 @@ import Testing
         }
     }
 
+    /// librdkafka looks for the coordinator of the group that it wants a name of; reading goes on without.
+    @Test func fetch_NeedsNoRightToAGroup() throws {
+        let cluster = MockCluster(brokers: 1)
+        cluster.createTopic("t", partitions: 1)
+        let denied = RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED.rawValue
+        cluster.pushErrors(.findCoordinator, Array(repeating: denied, count: 10_000))
+        let harness = try SourceHarness(cluster)
+        try harness.produce(place, values(5))
+        #expect(try read(harness, until: 5) == [0, 1, 2, 3, 4])
+        #expect(try harness.offsets.definitions().isEmpty)
+    }
+
     private func read(_ harness: SourceHarness, until count: Int) throws -> [Int64] {
         try eventually("\(count) records") { () -> [Int64]? in
             let found = try harness.read(place, from: 0).records.map(\.offset)

@@ -8,7 +8,7 @@ import Testing
 @testable import KafkaBroker
 
 /// What the mock cluster cannot do: transactions that abort, purges, groups that guard their offsets.
-@Suite(.enabled(if: RealKafka.isConfigured, "POSTRIDER_TEST_KAFKA names no cluster")) struct RealSourceTests {
+@Suite(.needsRealCluster) struct RealSourceTests {
     private let harness: SourceHarness
     private let place: TopicPartition
     private let name: ConsumerName

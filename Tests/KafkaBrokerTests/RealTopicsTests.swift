@@ -8,7 +8,7 @@ import Testing
 @testable import KafkaBroker
 
 /// What the mock cluster cannot do, on a real one (`POSTRIDER_TEST_KAFKA`).
-@Suite(.enabled(if: RealKafka.isConfigured)) struct RealTopicsTests {
+@Suite(.needsRealCluster) struct RealTopicsTests {
     private let harness: TopicsHarness
     private let topic = TopicName("postrider-test-topics-\(String(UInt64.random(in: 0...UInt64.max), radix: 36))")!
 

@@ -7,7 +7,7 @@ import Testing
 @testable import KafkaBroker
 
 /// What the mock cannot do (`MockLimits`): atomicity, fencing, time-outs of transactions, refusals of single topics.
-@Suite(.enabled(if: RealKafka.isConfigured)) struct SinkRealClusterTests {
+@Suite(.needsRealCluster) struct SinkRealClusterTests {
     private let bootstrapServers = RealKafka.bootstrapServers ?? ""
 
     /// With a topic of checkpoints of its own: other tests' open transactions are not waited for.
@@ -193,11 +193,5 @@ import Testing
         let error = #expect(throws: BrokerError.self) { try harness.hand([ahead]) }
         #expect(error?.class == .recordFatal)
         #expect(error?.code == BrokerError.invalidTimestampCode)
-    }
-}
-
-@Suite struct SinkRealClusterNotice {
-    @Test(.enabled(if: !RealKafka.isConfigured)) func tests_AreSkipped_WithoutACluster() {
-        RealKafka.tellSkipped(11, "sinks")
     }
 }

@@ -13,6 +13,8 @@ final class SourceHarness {
     let settings: KafkaBrokerSettings
     let source: KafkaSource
     let offsets: KafkaOffsets
+    /// Of the daily work; everything else goes by the system's.
+    let clock = ManualClock()
     private let producer: KafkaClient
 
     /// Time for anything that has to happen; never reached by a test that passes.
@@ -28,7 +30,7 @@ final class SourceHarness {
         change(&settings)
         self.settings = settings
         source = KafkaSource(settings: settings)
-        offsets = try KafkaOffsets(settings: settings, source: source)
+        offsets = try KafkaOffsets(settings: settings, source: source, clock: clock, timers: clock)
         producer = try KafkaClient(ClientConfiguration(settings: settings, role: .idempotentProducer))
     }
 

@@ -55,6 +55,16 @@ public final class MockCluster: @unchecked Sendable {
         pr_mock_push_error_rtt(cluster, broker, kind.rawValue, rd_kafka_resp_err_t(rawValue: code), afterMs)
     }
 
+    /// Every request of this kind fails with this code until `allow`, but at one broker.
+    public func deny(_ kind: RequestKind, _ code: Int32, exceptAt broker: Int32) {
+        // A broker that had an error of its own does not look at those of the cluster.
+        pushError(kind, 0, afterMs: 0, broker: broker)
+        pushErrors(kind, Array(repeating: code, count: 10_000))
+    }
+
+    /// Ends `deny` and `pushErrors`.
+    public func allow(_ kind: RequestKind) { rd_kafka_mock_clear_request_errors(cluster, kind.rawValue) }
+
     /// Closes the broker's connections and refuses new ones.
     public func setDown(_ broker: Int32) { rd_kafka_mock_broker_set_down(cluster, broker) }
     public func setUp(_ broker: Int32) { rd_kafka_mock_broker_set_up(cluster, broker) }

@@ -7,11 +7,6 @@ public enum RealKafka {
     public static let bootstrapServers = getenv("POSTRIDER_TEST_KAFKA").map { String(cString: $0) }
     public static var isConfigured: Bool { bootstrapServers != nil }
 
-    /// Said where such tests are skipped.
-    public static func tellSkipped(_ count: Int, _ what: String) {
-        print("POSTRIDER_TEST_KAFKA is not set: skipped \(count) tests of \(what) on a real cluster")
-    }
-
     /// A topic of one's own, created.
     ///
     /// - Precondition: the cluster answers within half a minute.
@@ -27,24 +22,31 @@ public enum RealKafka {
         var new = rd_kafka_NewTopic_new(topic, partitions, -1, nil, 0)
         defer { rd_kafka_NewTopic_destroy(new) }
         for (name, value) in configuration { rd_kafka_NewTopic_set_config(new, name, value) }
-        administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) }
+        must(administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) })
     }
 
-    public static func delete(_ topic: String) {
-        var old = rd_kafka_DeleteTopic_new(topic)
-        defer { rd_kafka_DeleteTopic_destroy(old) }
-        administer { client, queue in rd_kafka_DeleteTopics(client, &old, 1, nil, queue) }
+    public static func delete(_ topic: String) { must(delete([topic])) }
+
+    /// That one is not there is no error. - Returns: whether the cluster answered.
+    @discardableResult
+    public static func delete(_ topics: [String]) -> Bool {
+        if topics.isEmpty { return true }
+        var old = topics.map { rd_kafka_DeleteTopic_new($0) }
+        defer { rd_kafka_DeleteTopic_destroy_array(&old, old.count) }
+        return administer { client, queue in rd_kafka_DeleteTopics(client, &old, old.count, nil, queue) }
     }
 
-    private static func administer(_ call: (OpaquePointer, OpaquePointer) -> Void) {
+    private static func must(_ isAnswered: Bool) { precondition(isAnswered, "the cluster did not answer") }
+
+    private static func administer(_ call: (OpaquePointer, OpaquePointer) -> Void) -> Bool {
         let client = producer()
         defer { rd_kafka_destroy(client) }
         guard let queue = rd_kafka_queue_new(client) else { preconditionFailure("no queue") }
         defer { rd_kafka_queue_destroy(queue) }
         call(client, queue)
-        guard let event = rd_kafka_queue_poll(queue, 30_000), rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR
-        else { preconditionFailure("the cluster did not answer") }
-        rd_kafka_event_destroy(event)
+        guard let event = rd_kafka_queue_poll(queue, 30_000) else { return false }
+        defer { rd_kafka_event_destroy(event) }
+        return rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR
     }
 
     private static func producer(_ properties: [String: String] = [:]) -> OpaquePointer {
