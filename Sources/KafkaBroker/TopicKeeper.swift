@@ -109,6 +109,11 @@ final class TopicKeeper: Sendable {
         work.broadcast()
     }
 
+    /// - Returns: whether it ended early, because the keeper stops.
+    func pause(until deadline: MonotonicInstant) -> Bool {
+        work.wait(until: deadline) { $0.isStopping ? true : nil } != nil
+    }
+
     func probeNow() {
         work.withLock { $0.probesNow = true }
         work.broadcast()

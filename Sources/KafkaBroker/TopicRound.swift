@@ -58,7 +58,7 @@ extension TopicKeeper {
     func ask(_ topic: TopicName, creates: Bool) -> Bool {
         guard var answer = metadata(of: topic) else { return false }
         if creates, settings.createTopics, answer.topics.first?.isAbsent == true, create(topic) {
-            guard let again = metadata(of: topic) else { return false }
+            guard let again = made(topic) else { return false }
             answer = again
         }
         guard let found = answer.topics.first(where: { $0.name == topic }) else { return true }
@@ -73,6 +73,17 @@ extension TopicKeeper {
             describe([found], at: answer.broker)
         }
         return true
+    }
+
+    /// What is told of a topic that was just made: not every broker knows of it at once.
+    private func made(_ topic: TopicName) -> KafkaMetadata? {
+        let deadline = clock.now() + settings.socketTimeout
+        var backoff = Backoff(initial: .milliseconds(10), cap: .milliseconds(200))
+        while true {
+            guard let answer = metadata(of: topic) else { return nil }
+            let next = clock.now() + backoff.nextDelay()
+            if answer.topics.first?.isTold == true || next >= deadline || pause(until: next) { return answer }
+        }
     }
 
     /// What about a topic can lose data.

@@ -134,7 +134,10 @@ import Testing
 
     @Test func topicOfCheckpoints_IsWarnedAbout_WhenItIsNotCompacted() throws {
         #expect(try harness.create(topic, TopicSettings(partitions: 8)))
-        let other = try Self.open { $0.checkpointTopic = topic.text }
+        let other = try Self.open { settings in
+            settings.checkpointTopic = topic.text
+            settings.metadataRefresh = .milliseconds(300)
+        }
         let isTold = other.eventually {
             other.topics.health.ownTopicWarnings.contains { $0.hasPrefix("\(topic): cleanup.policy delete") }
         }
