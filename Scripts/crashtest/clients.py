@@ -187,7 +187,9 @@ class Reader(Poller):
         super().__init__(gateway, ledger, 0, f"client-of-{consumer}", consumer, topics)
 
     def read_everything(self, seconds_max):
-        """Until nothing is left to hand out. Returns whether it came to the end in time."""
+        """Until nothing is left to hand out. Returns whether it came to the end; False when no offset was the furthest
+        of its partition for `seconds_max`, so that it ends however much there is and whatever is handed out again."""
+        furthest = {}
         deadline = time.monotonic() + seconds_max
         try:
             while time.monotonic() < deadline:
@@ -196,6 +198,11 @@ class Reader(Poller):
                     time.sleep(0.1)
                     continue
                 polled = json.loads(answer[1])
+                for record in polled["records"]:
+                    place = record["topic"], record["partition"]
+                    if record["offset"] > furthest.get(place, -1):
+                        furthest[place] = record["offset"]
+                        deadline = time.monotonic() + seconds_max
                 if polled["records"]:
                     self.ledger.read(logged(record) for record in polled["records"])
                     self.acknowledge(polled)

@@ -54,6 +54,10 @@ class ReaderTests(unittest.TestCase):
     def test_gives_up_when_the_gateway_does_not_hand_out(self):
         self.assertFalse(Planted((503, {})).read_everything(0.3))
 
+    def test_gives_up_when_the_same_is_handed_out_again_and_again(self):
+        told = 200, {"committed": []}
+        self.assertFalse(Planted(*[polled(record(0, value_text="a")), told] * 100_000).read_everything(0.3))
+
     def test_refused_acknowledgement_is_a_failure_and_a_lost_lease_is_not(self):
         reader = Planted((400, {}))
         with self.assertRaises(AssertionError):

@@ -3,6 +3,7 @@ import KafkaBroker
 import JSON
 public import KafkaTestSupport
 import Primitives
+public import TestSupport
 import Testing
 
 /// One broker for the gateways of one test, which are to be stopped before it goes. Names are its own, since a real
