@@ -76,6 +76,8 @@ class Producer(Client):
         self.number = number
         self.topics = topics
         self.sequence = 0
+        # What was answered with anything but 2xx, or not at all.
+        self.refusals = []
 
     def step(self):
         topic = self.random.choice(self.topics)
@@ -106,11 +108,13 @@ class Producer(Client):
 
     def _settle(self, records, answer):
         if answer is None:
+            self.refusals.append("no answer")
             return
         status, body = answer
         if 200 <= status < 300:
             self.ledger.settle(records, Answer.ACCEPTED, json.loads(body).get("receipts", []))
             return
+        self.refusals.append(f"{status} {body[:200]!r}")
         try:
             outcome = json.loads(body).get("outcome")
         except ValueError:
