@@ -30,13 +30,16 @@ import Testing
         let gateway = try crash(
             ["broker.kind=kafka", "broker.kafka.bootstrap_servers=\(servers)"], topic, point, passage)
         let client = try gateway.process.client()
-        for receipt in gateway.receipts {
+        // Outcomes are not kept over two starts: those of the first process may be gone with their segment.
+        for receipt in gateway.receipts.dropFirst(Self.acceptedBefore) {
             #expect(try client.settled(receipt)["state"]?.string == "delivered")
         }
         let values = LogReader.read(topic, partitions: 1, at: servers).map(\.text)
         try check(values, gateway)
         _ = try client.request("DELETE", "/v1/topics/\(topic)?force=true")
     }
+
+    private static let acceptedBefore = 3
 
     /// What is left after the crash.
     private struct Left {
@@ -55,7 +58,7 @@ import Testing
         let first = try left.process.client()
         let created = try first.putJSON("/v1/topics/\(topic)", #"{"partitions":1}"#)
         #expect(created.status == 201, "\(created.text)")
-        for number in 0..<3 {
+        for number in 0..<Self.acceptedBefore {
             left.accepted.append("before-\(number)")
             left.receipts.append(try first.produce(topic, "before-\(number)"))
         }
