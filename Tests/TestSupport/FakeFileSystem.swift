@@ -187,7 +187,7 @@ public final class FakeFileSystem: FileSystem {
         case (.createOrOpen, nil), (.createOrTruncate, nil):
             try change("open", path)
             let node = Node()
-            state.withLock { state in
+            try whileAlive("open", path) { state in
                 state.names[path] = node
                 state.pendingNames.append([(path, node)])
             }
@@ -196,8 +196,7 @@ public final class FakeFileSystem: FileSystem {
     }
 
     public func createDirectory(_ path: String) throws(FileSystemError) {
-        _ = try alive("mkdir", path)
-        state.withLock { _ = $0.directories.insert(path) }
+        try whileAlive("mkdir", path) { _ = $0.directories.insert(path) }
     }
 
     public func list(_ directory: String) throws(FileSystemError) -> [String] {
@@ -213,19 +212,18 @@ public final class FakeFileSystem: FileSystem {
 
     public func rename(_ from: String, to: String) throws(FileSystemError) {
         try change("rename", from)
-        guard let node = state.withLock({ $0.names[from] }) else {
-            throw FileSystemError(call: "rename", path: from, errno: ENOENT)
-        }
-        state.withLock { state in
-            state.names[from] = nil
+        let known = try whileAlive("rename", from) { state in
+            guard let node = state.names.removeValue(forKey: from) else { return false }
             state.names[to] = node
             state.pendingNames.append([(to, node), (from, nil)])
+            return true
         }
+        if !known { throw FileSystemError(call: "rename", path: from, errno: ENOENT) }
     }
 
     public func remove(_ path: String) throws(FileSystemError) {
         try change("unlink", path)
-        let known = state.withLock { state in
+        let known = try whileAlive("unlink", path) { state in
             state.pendingNames.append([(path, nil)])
             return state.names.removeValue(forKey: path) != nil
         }
@@ -235,7 +233,7 @@ public final class FakeFileSystem: FileSystem {
     public func syncDirectory(_ path: String) throws(FileSystemError) {
         try change("fsync", path)
         try holdOrFailSync("fsync", path)
-        state.withLock { state in
+        try whileAlive("fsync", path) { state in
             for change in state.pendingNames.joined() { state.durableNames[change.name] = change.node }
             state.pendingNames = []
         }
@@ -253,6 +251,17 @@ public final class FakeFileSystem: FileSystem {
         let state = state.withLock { $0 }
         if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
         return state
+    }
+
+    /// Does what a call is for. A call that is on its way when the process dies changes nothing any more and is not
+    /// answered: `killed` ends the process under the same lock, and what it copies then is all that anybody was told.
+    func whileAlive<Result>(
+        _ call: String, _ path: String, _ body: (inout State) -> Result
+    ) throws(FileSystemError) -> Result {
+        try state.withLock { (state) throws(FileSystemError) in
+            if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
+            return body(&state)
+        }
     }
 
     /// Counts a changing call and lets the fault that waits for it happen.
@@ -276,9 +285,7 @@ public final class FakeFileSystem: FileSystem {
 
     func holdOrFailSync(_ call: String, _ path: String) throws(FileSystemError) {
         _ = gate.wait { $0 ? nil : true }
-        let (code, dead) = state.withLock { ($0.failSyncs, $0.dead) }
-        if let code { throw FileSystemError(call: call, path: path, errno: code) }
-        if dead { throw FileSystemError(call: call, path: path, errno: EIO) }
+        if let code = state.withLock({ $0.failSyncs }) { throw FileSystemError(call: call, path: path, errno: code) }
     }
 
     /// ENOSPC when files would grow past the capacity.
@@ -363,7 +370,7 @@ private final class FakeFile: File {
             UnsafeMutableRawPointer(target.baseAddress!).copyMemory(from: bytes.baseAddress!, byteCount: count)
             initialized = count
         }
-        apply(.write(offset: Int(offset), bytes: copy))
+        try apply(.write(offset: Int(offset), bytes: copy), "pwrite")
         return count
     }
 
@@ -377,9 +384,11 @@ private final class FakeFile: File {
             if !owner.state.withLock({ $0.dead }) { node.content.withLock { $0.pending = [] } }
             throw error
         }
-        node.content.withLock { content in
-            for change in content.pending { change.apply(to: &content.durable) }
-            content.pending = []
+        try owner.whileAlive("fdatasync", path) { _ in
+            node.content.withLock { content in
+                for change in content.pending { change.apply(to: &content.durable) }
+                content.pending = []
+            }
         }
     }
 
@@ -388,12 +397,12 @@ private final class FakeFile: File {
         let size = node.content.withLock { $0.current.count }
         guard Int(length) > size else { return }
         try owner.reserve(Int(length) - size, call: "posix_fallocate", path: path)
-        apply(.resize(Int(length)))
+        try apply(.resize(Int(length)), "posix_fallocate")
     }
 
     func truncate(_ length: Int64) throws(FileSystemError) {
         try owner.change("ftruncate", path)
-        apply(.resize(Int(length)))
+        try apply(.resize(Int(length)), "ftruncate")
     }
 
     func tryLock() throws(FileSystemError) -> Bool {
@@ -415,10 +424,12 @@ private final class FakeFile: File {
 
     private let lock = Lock(false)
 
-    private func apply(_ change: FakeFileSystem.Node.Change) {
-        node.content.withLock { content in
-            change.apply(to: &content.current)
-            content.pending.append(change)
+    private func apply(_ change: FakeFileSystem.Node.Change, _ call: String) throws(FileSystemError) {
+        try owner.whileAlive(call, path) { _ in
+            node.content.withLock { content in
+                change.apply(to: &content.current)
+                content.pending.append(change)
+            }
         }
     }
 }
