@@ -20,7 +20,7 @@ final class DeliveryReports: KafkaClientDelegate {
         var outstanding = 0
         var failure: Failure?
         var clientError: KafkaError?
-        var clientErrors = 0
+        var endTransactions = 0
     }
 
     private let state = Lock(State())
@@ -47,8 +47,8 @@ final class DeliveryReports: KafkaClientDelegate {
     /// The last error of the client as a whole since `begin`: why nothing happens.
     var clientError: KafkaError? { state.withLock { $0.clientError } }
 
-    /// Errors of the client as a whole, ever.
-    var clientErrors: Int { state.withLock { $0.clientErrors } }
+    /// How many EndTxn requests went out to the cluster, ever: copies that librdkafka sent again by itself, too.
+    var endTransactions: Int { state.withLock { $0.endTransactions } }
 
     /// By slot. Of a hand-over that was acknowledged as a whole.
     var placed: [Placed] { state.withLock { $0.placed } }
@@ -73,11 +73,16 @@ final class DeliveryReports: KafkaClientDelegate {
     }
 
     func failed(_ error: KafkaError) {
-        state.withLock { state in
-            state.clientError = error
-            state.clientErrors += 1
-        }
+        state.withLock { $0.clientError = error }
     }
+
+    func requestSent(_ apiKey: Int16) {
+        guard apiKey == Self.endTransactionKey else { return }
+        state.withLock { $0.endTransactions += 1 }
+    }
+
+    /// EndTxn's API key in Kafka's protocol.
+    private static let endTransactionKey: Int16 = 26
 
     /// Given up because of another error.
     private static func isConsequence(_ code: rd_kafka_resp_err_t) -> Bool {

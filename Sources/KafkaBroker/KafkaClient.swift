@@ -15,6 +15,9 @@ protocol KafkaClientDelegate: AnyObject, Sendable {
     func rebalance(_ code: rd_kafka_resp_err_t, _ partitions: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>)
     /// The answer to a commit without a queue of its own.
     func committed(_ code: rd_kafka_resp_err_t, _ offsets: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?)
+    /// A transactional producer wrote a whole request of this kind (Kafka's API key) to a connection: each copy of it,
+    /// where librdkafka repeats one. On a thread of librdkafka's, before the answer is seen; never waits.
+    func requestSent(_ apiKey: Int16)
 }
 
 extension KafkaClientDelegate {
@@ -22,6 +25,7 @@ extension KafkaClientDelegate {
     func failed(_: KafkaError) {}
     func rebalance(_: rd_kafka_resp_err_t, _: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) {}
     func committed(_: rd_kafka_resp_err_t, _: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) {}
+    func requestSent(_: Int16) {}
 }
 
 /// Owns one `rd_kafka_t`: made in `init`, destroyed once by `close`, never by a poll thread.
@@ -54,7 +58,10 @@ final class KafkaClient: @unchecked Sendable {
         rd_kafka_conf_set_error_cb(conf, Callbacks.error)
         isConsumer = configuration.role.isConsumer
         switch configuration.role {
-        case .transactionalProducer, .idempotentProducer: rd_kafka_conf_set_dr_msg_cb(conf, Callbacks.delivered)
+        case .transactionalProducer:
+            rd_kafka_conf_set_dr_msg_cb(conf, Callbacks.delivered)
+            rd_kafka_conf_interceptor_add_on_new(conf, Callbacks.name, Callbacks.made, callbacks.toOpaque())
+        case .idempotentProducer: rd_kafka_conf_set_dr_msg_cb(conf, Callbacks.delivered)
         case .groupConsumer:
             rd_kafka_conf_set_rebalance_cb(conf, Callbacks.rebalance)
             rd_kafka_conf_set_offset_commit_cb(conf, Callbacks.committed)
@@ -184,6 +191,25 @@ private final class Callbacks: Sendable {
             var error = KafkaError(rd_kafka_resp_err_t(rawValue: code), reason.map { String(cString: $0) })
             error.isFatal = error.code == RD_KAFKA_RESP_ERR__FATAL
             callbacks.target?.failed(error)
+        }
+
+    /// Of interceptors.
+    static let name = "postrider"
+
+    /// The only time at which an interceptor of requests can be added.
+    static let made:
+        @convention(c) (
+            OpaquePointer?, OpaquePointer?, UnsafeMutableRawPointer?, UnsafeMutablePointer<CChar>?, Int
+        ) -> rd_kafka_resp_err_t = { handle, _, opaque, _, _ in
+            rd_kafka_interceptor_add_on_request_sent(handle, name, sent, opaque)
+        }
+
+    static let sent:
+        @convention(c) (
+            OpaquePointer?, Int32, UnsafePointer<CChar>?, Int32, Int16, Int16, Int32, Int, UnsafeMutableRawPointer?
+        ) -> rd_kafka_resp_err_t = { _, _, _, _, apiKey, _, _, _, opaque in
+            from(opaque)?.target?.requestSent(apiKey)
+            return RD_KAFKA_RESP_ERR_NO_ERROR
         }
 
     static let delivered:

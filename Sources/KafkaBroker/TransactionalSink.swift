@@ -101,19 +101,16 @@ final class TransactionalSink: RecordSink, @unchecked Sendable {
 
     /// - Returns: whether the producer may be used for another transaction.
     private func commit(_ began: MonotonicInstant, _ patience: Patience) throws(BrokerError) -> Bool {
-        let clientErrors = producer.reports.clientErrors
-        let started = SystemClock().now()
+        let sent = producer.reports.endTransactions
         while let slice = try uncertain(patience) {
             guard
                 let error = rd_kafka_commit_transaction(producer.client.handle, slice).map(KafkaError.init(consuming:))
             else {
                 producer.serve()
-                // An EndTxn that was sent twice may arrive a second time much later, and end another transaction of
-                // this producer; a new one has a new epoch, which it cannot touch.
-                let wasDisturbed =
-                    SystemClock().now() - started >= settings.socketTimeout
-                    || producer.reports.clientErrors != clientErrors
-                return !wasDisturbed
+                // librdkafka repeats an EndTxn by itself after a time-out, a broken connection or a retriable answer, and
+                // tells of none of them. A copy may arrive much later, and end another transaction of this producer;
+                // a new one has a new epoch, which it cannot touch.
+                return producer.reports.endTransactions == sent + 1
             }
             guard !error.isFatal, error.isRetriable, error.code == RD_KAFKA_RESP_ERR__TIMED_OUT else {
                 if !error.isFatal, !error.requiresAbort { throw .commitUncertain(error.description) }

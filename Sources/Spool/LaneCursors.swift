@@ -90,6 +90,8 @@ struct LaneCursors {
             lanes[index].parkedTo = LSN(rawValue: try reader.integer())
             // (A lane that read ahead of what was published may have been parked past it.)
             lanes[index].scanned = max(lanes[index].scanned, lanes[index].parkedTo)
+            // The broker told what it has, and the lane had not yet looked through its files.
+            if lanes[index].delivered.rawValue &+ 1 >= lanes[index].parkedTo.rawValue { lanes[index].parkedTo = .zero }
         }
         guard reader.remaining == 0 else { throw MalformedBytes("lane cursors") }
     }

@@ -52,10 +52,14 @@ struct ParkedFiles: Sendable {
         var parked = ParkedLane()
         while parked.end < cursor.parkedTo {
             do throws(JournalError) {
-                parked.pieces.append(
-                    try ParkedPiece.open(
-                        path(lane: lane, ordinal: parked.pieces.count), spool: spool, lane: lane,
-                        after: parked.pieces.last, on: fileSystem))
+                let path = path(lane: lane, ordinal: parked.pieces.count)
+                let piece = try ParkedPiece.open(
+                    path, spool: spool, lane: lane, after: parked.pieces.last, on: fileSystem)
+                // `parked_to` is where a file ends. Beside an older CHECKPOINT there may be files of a later parking.
+                guard piece.end <= cursor.parkedTo else {
+                    throw .unreadable(path: path, reason: "it ends at \(piece.end), after what CHECKPOINT names")
+                }
+                parked.pieces.append(piece)
             } catch {
                 let lost = max(parked.end, cursor.undelivered)..<cursor.parkedTo
                 parked.damage = .corruption(lost.isEmpty ? [] : [lost], detail: "\(error)")

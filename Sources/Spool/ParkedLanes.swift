@@ -48,6 +48,14 @@ struct ParkedLanes {
 
     func isRefused(_ lane: Int) -> Bool { refused & 1 << UInt64(lane) != 0 }
 
+    /// Why nobody knows which lane's record this is, or was: a start found the files broken that may have it.
+    func damage(at lsn: LSN) -> JournalError? {
+        lanes.values.lazy.compactMap(\.damage).first { damage in
+            guard case .corruption(let lost, _) = damage else { return false }
+            return lost.contains { $0.contains(lsn) }
+        }
+    }
+
     mutating func recovered(_ parked: ParkedLane, lane: Int) {
         lanes[lane] = parked
         refuse(lane, true)

@@ -175,13 +175,17 @@ final class Parker: @unchecked Sendable {
         }
     }
 
-    /// All of the frame's records that are the lane's, or none and the copy is full.
+    /// All of the frame's undelivered records that are the lane's, or none and the copy is full.
     private func take(_ frame: JournalFrame, _ copy: inout Copy) throws(JournalError) {
         var own: [ParkedEntry] = []
         do throws(MalformedBytes) {
-            let (lane, from) = (copy.lane, copy.start.from)
+            let (lane, from, delivered) = (copy.lane, copy.start.from, copy.start.delivered)
             try frame.forEachRecord { lsn, bytes in
-                if lsn >= from, SpoolRecordCodec.lane(of: bytes).map(Int.init) == lane { own.append((lsn, bytes)) }
+                // What is delivered is not parked, though the lane has not looked there yet (after a start): it might
+                // look through it meanwhile and sleep, and nothing but a record that is still to be delivered ends that.
+                if lsn >= from, lsn > delivered, SpoolRecordCodec.lane(of: bytes).map(Int.init) == lane {
+                    own.append((lsn, bytes))
+                }
             }
         } catch {
             throw .corruption([frame.first..<frame.end], detail: error.what)

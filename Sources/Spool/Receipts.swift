@@ -69,8 +69,11 @@ extension Spool {
 
     /// The same of a record that stands in parked files only.
     private func parkedLane(of lsn: LSN) throws(JournalError) -> UInt8? {
-        let places = state.withLock { state in
-            state.parked.lanes.compactMap { lane, files in files.place(of: lsn).map { (lane, $0.piece, $0.frame) } }
+        let (places, damage) = state.withLock { state in
+            let places = state.parked.lanes.compactMap { lane, files in
+                files.place(of: lsn).map { (lane, $0.piece, $0.frame) }
+            }
+            return (places, state.parked.damage(at: lsn))
         }
         for (lane, piece, frame) in places where frame.header.first <= lsn {
             do throws(JournalError) {
@@ -82,6 +85,7 @@ extension Spool {
                 throw error
             }
         }
+        if let damage { throw damage }
         return nil
     }
 }

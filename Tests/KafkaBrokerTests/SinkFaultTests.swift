@@ -115,6 +115,24 @@ import Testing
         return (cluster, harness)
     }
 
+    /// A first copy of the request may be answered to nobody long after the second ended the transaction, and would end
+    /// the producer's next one: that must be another producer's.
+    @Test(arguments: [RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR_NOT_COORDINATOR].map(\.rawValue))
+    func sink_IsUsedNoMore_WhenItsCommitWasSentTwice(_ code: Int32) throws {
+        let cluster = SinkHarness.cluster(brokers: 1)
+        let harness = SinkHarness(SinkHarness.settings(cluster.bootstrapServers))
+        try harness.open()
+        // A commit that was sent once spends nothing.
+        for _ in 0..<2 { try harness.hand(harness.records(1)) }
+        // `_TRANSPORT` closes the connection once the request has arrived.
+        cluster.pushErrors(.endTransaction, [code])
+        try harness.hand(harness.records(1))
+        let error = #expect(throws: BrokerError.self) { try harness.hand(harness.records(1)) }
+        #expect(error?.code == "sink_spent")
+        try harness.open()
+        #expect(harness.previous?.lsn == LSN(epoch: 1, sequence: 3))
+    }
+
     enum Stall: CaseIterable {
         case produceAnswerLost, commitAnswerLost, leaderMoves, coordinatorMoves, brokerDown, allDown, frozen
     }

@@ -188,13 +188,32 @@ import Testing
         spool.close()
     }
 
+    /// After a start CHECKPOINT may be behind the broker: the lane settles what it finds there, and sends nothing. Were it
+    /// parked, nobody would tell the lane, which has read it, that there is something to read.
+    @Test func deliveredRecords_AreNotParked() throws {
+        let disk = FakeFileSystem()
+        let spool = try SpoolHarness(disk, settings: Self.settings)
+        let last = try (0..<60).map { try spool.accept(record(0, "\($0)", padding: 900)) }.last!
+        spool.spool.advance(lane: 0, delivered: last, scanned: .zero)
+        let found = try spool.read(0)
+        #expect(try flow(spool) { !spool.spool.state.withLock { $0.cursors.lanes[0].hasWork } })
+        spool.spool.advance(
+            lane: 0, delivered: .zero, scanned: found.scanned,
+            settled: TopicCounts(found.records.map(\.spooled.topic)))
+        #expect(files(disk).isEmpty && spool.spool.parked(lane: 0) == nil)
+        #expect(spool.spool.lagRecords(lane: 0) == 0)
+        try spool.accept(record(0, "after"))
+        #expect(try spool.deliver(0) == ["after"])
+        spool.close()
+    }
+
     enum Damage: CaseIterable { case body, header, missing }
 
     @Test(arguments: Damage.allCases)
     func damagedParkedFile_StopsItsLaneOnly(damage: Damage) throws {
         let disk = FakeFileSystem()
         let spool = try SpoolHarness(disk, settings: Self.settings)
-        for number in 0..<50 { try spool.accept(record(0, "\(number)", padding: 900)) }
+        let stuck = try (0..<50).map { try spool.accept(record(0, "\($0)", padding: 900)) }
         #expect(try flow(spool) { parked(spool) })
         #expect(eventually { spool.spool.usedBytes < Self.settings.highWaterBytes })
         spool.close()
@@ -223,10 +242,57 @@ import Testing
         #expect(failure?.isTransient == false)
         #expect(!texts.isEmpty && texts == (0..<texts.count).map { "\($0)" } && texts.count < 50)
         #expect(throws: SpoolReadError.self) { try next.deliver(0) }
+        // Of a record that nobody can find nothing is said.
+        if damage != .body { #expect(throws: JournalError.self) { try next.spool.outcome(of: stuck.last!) } }
+        #expect(try next.spool.outcome(of: stuck[0]) != .accepted)
         #expect(next.submit([record(0, "refused")]) == .failure(.topicBacklog(topic: topic(0), lane: 0)))
         try next.accept(record(1, "fine"))
         #expect(try next.deliver(1).last == "fine")
         #expect(files(survivor) == kept, "for people to look at")
+        next.close()
+    }
+
+    /// A start that died after the broker's checkpoint was known, and before the lane had looked through its files.
+    @Test func damagedParkedFile_StopsNobody_WhenAllOfItIsDelivered() throws {
+        let disk = FakeFileSystem()
+        let spool = try SpoolHarness(disk, settings: Self.settings)
+        let last = try (0..<50).map { try spool.accept(record(0, "\($0)", padding: 900)) }.last!
+        #expect(try flow(spool) { parked(spool) })
+        let parkedTo = spool.spool.state.withLock { $0.cursors.lanes[0].parkedTo }
+        spool.spool.advance(lane: 0, delivered: max(last, parkedTo), scanned: .zero)
+        spool.close()
+
+        let survivor = disk.killed()
+        try survivor.remove(files(survivor)[0])
+        let next = try SpoolHarness(survivor, settings: Self.settings)
+        #expect(files(survivor).isEmpty)
+        try next.accept(record(0, "after"))
+        #expect(try next.deliver(0).last == "after")
+        #expect(next.spool.lagRecords(lane: 0) == 0)
+        next.close()
+    }
+
+    /// A copy of a running spool's directory may hold a later parking's files beside an earlier CHECKPOINT.
+    @Test func filesOfAnotherParking_StopTheirLane() throws {
+        let disk = FakeFileSystem()
+        let spool = try SpoolHarness(disk, settings: Self.settings)
+        for number in 0..<50 { try spool.accept(record(0, "\(number)", padding: 900)) }
+        #expect(try flow(spool) { parked(spool) })
+        #expect(eventually { spool.spool.usedBytes < Self.settings.highWaterBytes })
+        let parkedTo = spool.spool.state.withLock { $0.cursors.lanes[0].parkedTo }
+        spool.close()
+
+        let survivor = disk.killed()
+        for path in files(survivor).dropFirst() { try survivor.remove(path) }
+        let header = ParkedHeader(
+            spool: spool.spool.id, lane: 0, ordinal: 0, salt: 1, from: LSN(rawValue: parkedTo.rawValue + 10),
+            previousChecksum: 0)
+        var writer = try ParkedPieceWriter(
+            path: files(survivor)[0], header: header, frameBytes: 1 << 10, on: survivor)
+        _ = try writer.finish(at: LSN(rawValue: parkedTo.rawValue + 20))
+        let next = try SpoolHarness(survivor, settings: Self.settings)
+        #expect(throws: SpoolReadError.self) { try next.deliver(0) }
+        #expect(files(survivor).count == 1, "for people to look at")
         next.close()
     }
 }
