@@ -37,16 +37,26 @@ extension API {
     /// Reads the disk, so it belongs on `lookups`.
     func outcome(of lsn: LSN) throws -> ReceiptOutcome {
         if let known = try settled(lsn) { return known }
+        let state: ReceiptOutcome.State
         switch try spool.outcome(of: lsn) {
         case .accepted: return ReceiptOutcome(state: .accepted)
         case .delivered(let delivery): return ReceiptOutcome(state: .delivered(delivery))
         // It may have died between the two looks.
         case .settled:
             if let known = try settled(lsn) { return known }
-            return ReceiptOutcome(state: try deadLetters.hasForgotten ? .expired : .delivered(nil))
-        case .expired: return try settled(lsn) ?? ReceiptOutcome(state: .expired)
-        case .unknown: return ReceiptOutcome(state: .unknown)
+            state = try deadLetters.hasForgotten ? .expired : .delivered(nil)
+        case .expired:
+            if let known = try settled(lsn) { return known }
+            state = .expired
+        case .unknown: state = .unknown
         }
+        // Nothing better is known of a record whose bytes were lost.
+        return try lost(lsn) ?? ReceiptOutcome(state: state)
+    }
+
+    private func lost(_ lsn: LSN) throws -> ReceiptOutcome? {
+        guard case .dead(let code, let detail, let atMs, _) = try deadLetters.quarantined(lsn) else { return nil }
+        return ReceiptOutcome(state: .dead(.init(code: code, detail: detail, atMs: atMs, discardedAtMs: nil)))
     }
 
     /// nil unless it is known to be delivered or dead.

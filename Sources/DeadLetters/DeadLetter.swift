@@ -2,6 +2,9 @@ public import Records
 
 /// A record that the broker refused when it was handed over alone, without its payload.
 public struct DeadLetter: Hashable, Sendable {
+    /// The code of what `postrider spool repair --quarantine` took out of the spool.
+    public static let quarantinedCode = "quarantined"
+
     public enum State: Int64, Sendable, CaseIterable {
         /// Refused, but the checkpoint that passes it is not known to be at the broker.
         case pending = 0

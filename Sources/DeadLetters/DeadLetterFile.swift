@@ -7,7 +7,7 @@ struct DeadLetterFile {
     let connection: Connection
     let add: Statement
     let setState: Statement
-    let pendingUpTo: Statement
+    let decided: Statement
     let removePending: Statement
     let find: Statement
     let record: Statement
@@ -18,6 +18,8 @@ struct DeadLetterFile {
     let follow: Statement
     let forget: Statement
     let hasForgotten: Statement
+    let addRange: Statement
+    let range: Statement
     let oldest: Statement
     private let sums: Statement
     private let lists: [Statement]
@@ -40,10 +42,21 @@ struct DeadLetterFile {
             WHERE \(pending)
             """)
         setState = try Statement(connection, "UPDATE dead_letters SET state = ?, epoch = ? WHERE lsn = ?")
-        pendingUpTo = try Statement(
-            connection, "SELECT lsn FROM dead_letters WHERE \(pending) AND lane = ? AND lsn <= ? ORDER BY lsn")
+        // A refused record is dead when the checkpoint passed it, a quarantined one when it did not.
+        let quarantined = "(code = '\(DeadLetter.quarantinedCode)')"
+        decided = try Statement(
+            connection,
+            "SELECT lsn FROM dead_letters WHERE \(pending) AND lane = ? AND (lsn <= ?) <> \(quarantined) ORDER BY lsn")
         removePending = try Statement(
-            connection, "DELETE FROM dead_letters WHERE \(pending) AND lane = ? AND lsn > ?")
+            connection, "DELETE FROM dead_letters WHERE \(pending) AND lane = ? AND (lsn > ?) <> \(quarantined)")
+        addRange = try Statement(
+            connection,
+            """
+            INSERT INTO quarantined (first, past, at, detail) VALUES (?, ?, ?, ?)
+            ON CONFLICT (first) DO UPDATE SET past = max(past, excluded.past)
+            """)
+        range = try Statement(
+            connection, "SELECT at, detail FROM quarantined WHERE first <= ? AND past > ? ORDER BY first DESC LIMIT 1")
         find = try Statement(connection, "SELECT \(Self.columns) FROM dead_letters WHERE lsn = ?")
         record = try Statement(connection, "SELECT record FROM dead_letters WHERE lsn = ?")
         remove = try Statement(connection, "DELETE FROM dead_letters WHERE lsn = ?")
@@ -102,6 +115,25 @@ struct DeadLetterFile {
             return .next
         }
         return page
+    }
+
+    /// Adds a pending one, or replaces it.
+    mutating func addPending(
+        _ lsn: LSN, _ lane: Int, _ spooled: SpoolRecord, _ record: ByteSlice, code: String, detail: String, atMs: Int64,
+        instead previous: DeadLetter? = nil
+    ) throws(StoreError) {
+        try add.run(
+            Value(lsn: lsn), .integer(Int64(lane)), .integer(atMs), .text(code), .text(spooled.topic.text),
+            Value(spooled.partition.map { Int64($0) }), .integer(spooled.record.timestampMs),
+            .integer(Int64(spooled.record.bytes)), .text(detail), .blob(record))
+        if let previous { totals.remove(.pending, bytes: previous.bytes) }
+        totals.add(.pending, bytes: spooled.record.bytes)
+    }
+
+    /// A dead letter, or one that was sent again or discarded.
+    func isKnown(_ lsn: LSN) throws(StoreError) -> Bool {
+        if try find(lsn) != nil { return true }
+        return try end.first(Value(lsn: lsn)) { _ in true } ?? false
     }
 
     func find(_ lsn: LSN) throws(StoreError) -> DeadLetter? {

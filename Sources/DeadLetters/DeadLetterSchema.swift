@@ -60,6 +60,16 @@ extension DeadLetters {
             );
             CREATE INDEX ends_successor ON ends (successor) WHERE successor IS NOT NULL;
             """,
+            """
+            -- Ranges of the spool that an operator quarantined: what was undelivered in them and is no dead letter
+            -- itself is lost. past: one past the last.
+            CREATE TABLE quarantined (
+                first INTEGER PRIMARY KEY,
+                past INTEGER NOT NULL,
+                at INTEGER NOT NULL,
+                detail TEXT NOT NULL
+            );
+            """,
         ])
 
     /// What the first version did not keep beside the record.

@@ -82,23 +82,18 @@ public final class DeadLetters: Sendable {
     ) throws(StoreError) {
         let detail = Self.cut(detail, bytesMax: settings.detailBytesMax)
         let bytesMax = settings.bytesMax
-        var record = ByteWriter(capacity: SpoolRecordCodec.encodedBytes(spooled))
-        SpoolRecordCodec.encode(spooled, lane: UInt8(lane), to: &record)
+        let record = Self.encoded(spooled, lane: lane)
         try change { (file) throws(StoreError) in
             let used = try file.connection.usedBytes()
-            let added = Int64(record.bytes.count + code.utf8.count + detail.utf8.count)
+            let added = Int64(record.count + code.utf8.count + detail.utf8.count)
             guard used + added <= bytesMax else {
                 throw StoreError(
                     .full, operation: "add dead letter", detail: "\(used) bytes in use, the limit is \(bytesMax)")
             }
             let previous = try file.find(lsn)
             if let previous, previous.state != .pending { return }
-            try file.add.run(
-                Value(lsn: lsn), .integer(Int64(lane)), .integer(atMs), .text(code), .text(spooled.topic.text),
-                Value(spooled.partition.map { Int64($0) }), .integer(spooled.record.timestampMs),
-                .integer(Int64(spooled.record.bytes)), .text(detail), .blob(record.bytes[...]))
-            if let previous { file.totals.remove(.pending, bytes: previous.bytes) }
-            file.totals.add(.pending, bytes: spooled.record.bytes)
+            try file.addPending(
+                lsn, lane, spooled, record, code: code, detail: detail, atMs: atMs, instead: previous)
         }
     }
 
@@ -114,14 +109,15 @@ public final class DeadLetters: Sendable {
     }
 
     /// Decides what a crash left pending, by the checkpoint read back from the broker: at or under it the hand-over
-    /// happened and they are dead; above it it did not, and they are removed before the lane tries them again.
+    /// happened and they are dead; above it it did not, and they are removed before the lane tries them again. Of
+    /// quarantined records the other way round: at or under it they were delivered, above it they are dead.
     ///
     /// - Returns: those that became final, in order.
     public func reconcile(lane: Int, recoveredCheckpoint: LSN) throws(StoreError) -> [LSN] {
         try change { (file) throws(StoreError) in
             var dead: [LSN] = []
             let lane = Value.integer(Int64(lane))
-            try file.pendingUpTo.forEach(lane, Value(lsn: recoveredCheckpoint)) { row throws(StoreError) in
+            try file.decided.forEach(lane, Value(lsn: recoveredCheckpoint)) { row throws(StoreError) in
                 dead.append(LSN(stored: row.integer(0)))
                 return .next
             }
@@ -181,6 +177,12 @@ public final class DeadLetters: Sendable {
         try file.withLock { (file) throws(StoreError) in
             try file.list(query, limit: max(0, min(query.limit, settings.listMax)))
         }
+    }
+
+    static func encoded(_ spooled: SpoolRecord, lane: Int) -> ByteSlice {
+        var record = ByteWriter(capacity: SpoolRecordCodec.encodedBytes(spooled))
+        SpoolRecordCodec.encode(spooled, lane: UInt8(lane), to: &record)
+        return record.bytes[...]
     }
 
     /// At a character's end.

@@ -1,4 +1,6 @@
+import Glibc
 import Journal
+import Primitives
 
 /// Why the process ends, with its exit code. docs/ARCHITECTURE.md lists them; supervisors and people decide by them.
 public enum ExitReason: Int32, Error, Sendable, CaseIterable {
@@ -31,12 +33,27 @@ public struct StartError: Error, Sendable, CustomStringConvertible {
         self.description = description
     }
 
+    init(_ error: FileSystemError) {
+        var description = error.description
+        if error.isDenied {
+            description += "; the data directory and all that is in it have to belong to the user of the gateway, here "
+            description += "uid \(geteuid())"
+        } else if error.isReadOnly {
+            description += "; a gateway has to write (postrider spool verify and export do not)"
+        }
+        self.init(.cannotStart, description)
+    }
+
     init(_ error: JournalError) {
+        if case .io(let error) = error {
+            self.init(error)
+            return
+        }
         let reason: ExitReason =
             switch error {
             case .inUse: .directoryInUse
             case .corruption, .unreadable: .spoolCorrupt
-            case .io, .laneCount: .cannotStart
+            case .io, .laneCount, .quarantineFull: .cannotStart
             }
         self.init(reason, error.description)
     }

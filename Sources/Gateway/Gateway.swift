@@ -159,11 +159,14 @@ public final class Gateway: Sendable {
         _ settings: Settings, _ fileSystem: any FileSystem, _ clock: SystemClock, _ timers: TimerThread,
         failed: @escaping @Sendable () -> Void
     ) throws(StartError) -> Spool {
+        let kind: FileSystemKind
         do throws(FileSystemError) {
             try fileSystem.createDurableDirectory(settings.dataDirectory)
+            kind = try fileSystem.kind(settings.dataDirectory)
         } catch {
-            throw StartError(.cannotStart, error.description)
+            throw StartError(error)
         }
+        try checkDirectory(kind, settings)
         do throws(JournalError) {
             return try Spool.open(
                 directory: settings.dataDirectory + "/spool", settings: settings.spool, fileSystem: fileSystem,
@@ -171,6 +174,26 @@ public final class Gateway: Sendable {
         } catch {
             throw StartError(error)
         }
+    }
+
+    /// Locks, syncs and SQLite's log need a file system of this machine.
+    private static func checkDirectory(_ kind: FileSystemKind, _ settings: Settings) throws(StartError) {
+        let warning: String
+        switch kind {
+        case .local: return
+        case .network(let name):
+            guard settings.allowNetworkFileSystem else {
+                throw StartError(
+                    .cannotStart,
+                    "\(settings.dataDirectory) is on a network file system (\(name)), where neither locks nor syncs can "
+                        + "be relied on; put it on a local disk, or set spool.allow_network_file_system=true")
+            }
+            warning = "on a network file system (\(name)): what is accepted is as durable as the server keeps its word"
+        case .userSpace: warning = "on a FUSE file system: what a sync does is up to the program behind it"
+        case .memory: warning = "in memory (tmpfs): what is accepted is gone with the power"
+        }
+        Logger(label: "postrider.gateway").warning(
+            "data directory", metadata: ["path": "\(settings.dataDirectory)", "warning": "\(warning)"])
     }
 
     private static func serve(

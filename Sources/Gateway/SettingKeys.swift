@@ -89,6 +89,9 @@ extension Settings {
         flag(
             "spool.zero_fill", \.spool.journal.zeroFill,
             "Fill segments with zeros ahead of time: faster syncs for twice the bytes written."),
+        flag(
+            "spool.allow_network_file_system", \.allowNetworkFileSystem,
+            "Start although the data directory is on NFS, SMB or alike; else that is refused."),
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
         count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),

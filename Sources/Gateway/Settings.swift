@@ -30,6 +30,8 @@ public struct Settings: Sendable {
     public var log = LogSettings()
     /// Holds `spool`, `broker` and `dead-letters`.
     public var dataDirectory = "./data"
+    /// Allows a data directory on NFS, SMB and their like.
+    public var allowNetworkFileSystem = false
     /// Allows to listen beyond loopback, where there is no authentication yet.
     public var insecureListen = false
     /// With the policy `interval`: the longest time before a sync. Kept while the policy is `always`.

@@ -1,14 +1,23 @@
+import API
+import DeadLetters
+import JSON
 import Journal
 import Logging
 import Primitives
+public import Records
+public import Spool
+import Store
 import Telemetry
 
-/// `postrider spool …`: work on a spool that no gateway runs on. Blocks on the disk.
+/// `postrider spool …`: work on a spool that no gateway runs on. Blocks on the disk. Every call locks the directory as a
+/// gateway does, and throws with the exit code of a start that would be refused for the same reason.
 public enum SpoolMaintenance {
     /// What to do about a spool that was restored or copied (`Adoption`).
     public enum History: Sendable {
         case assumeDelivered, resend
     }
+
+    private static func directory(_ dataDirectory: String) -> String { dataDirectory + "/spool" }
 
     /// Decides what becomes of the records of a spool whose history the broker does not know. The next start goes on
     /// accordingly, lane by lane.
@@ -18,7 +27,7 @@ public enum SpoolMaintenance {
         let log = Logger(label: "postrider.spool") { StderrLogHandler(label: $0, level: .warning, format: .people) }
         do throws(JournalError) {
             let adoption = try Journal.adopt(
-                directory: dataDirectory + "/spool", history == .resend ? .resend : .assumeDelivered, log: log)
+                directory: directory(dataDirectory), history == .resend ? .resend : .assumeDelivered, log: log)
             let records = "records below LSN \(adoption.end)"
             return switch history {
             case .assumeDelivered: "adopted: \(records) count as delivered where the broker's history is unknown"
@@ -26,6 +35,69 @@ public enum SpoolMaintenance {
             }
         } catch {
             throw StartError(error)
+        }
+    }
+
+    /// Reads every byte of the spool and changes nothing.
+    public static func verify(dataDirectory: String) throws(StartError) -> SpoolInspection {
+        do throws(JournalError) {
+            return try SpoolInspection.of(directory: directory(dataDirectory))
+        } catch {
+            throw StartError(error)
+        }
+    }
+
+    /// What a repair would do; changes nothing.
+    public static func planRepair(dataDirectory: String) throws(StartError) -> SpoolRepair {
+        do throws(JournalError) {
+            return try SpoolRepair.plan(directory: directory(dataDirectory))
+        } catch {
+            throw StartError(error)
+        }
+    }
+
+    /// Restores what can be restored, and accepts the loss of the rest.
+    public static func repair(dataDirectory: String) throws(StartError) -> SpoolRepair {
+        let nowMs = SystemClock().wallMilliseconds()
+        do throws(RepairFailure) {
+            return try SpoolRepair.run(
+                directory: directory(dataDirectory),
+                keeping: SpoolRepair.Keeping(
+                    nowMs: nowMs, report: { SpoolReport.json(of: $0) },
+                    keep: { (losses) throws(RepairFailure) in
+                        if losses.isEmpty { return }
+                        do throws(StoreError) {
+                            let store = try DeadLetters(directory: dataDirectory + "/dead-letters")
+                            for loss in losses { try store.keep(loss, atMs: nowMs) }
+                        } catch {
+                            throw .deadLetters("\(error)")
+                        }
+                    }))
+        } catch {
+            switch error {
+            case .journal(let error): throw StartError(error)
+            case .deadLetters: throw StartError(.cannotStart, error.description)
+            }
+        }
+    }
+
+    /// Reads the records of the LSNs, delivered ones included; see `SpoolExport`. To be closed.
+    public static func export(dataDirectory: String, _ lsns: Range<LSN>) throws(StartError) -> SpoolExport {
+        do throws(JournalError) {
+            return try SpoolExport.open(directory: directory(dataDirectory), lsns)
+        } catch {
+            throw StartError(error)
+        }
+    }
+}
+
+extension DeadLetters {
+    fileprivate func keep(_ loss: QuarantinedLoss, atMs: Int64) throws(StoreError) {
+        switch loss {
+        case .record(let lsn, let lane, let spooled, let detail):
+            try quarantine([(lsn, lane, spooled)], detail: detail, atMs: atMs)
+        case .range(let lsns, let detail):
+            try quarantine(lsns, detail: detail, atMs: atMs)
         }
     }
 }

@@ -239,6 +239,9 @@ public final class Journal: Sendable {
     /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
     public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
 
+    /// Whether an operator accepted the loss of all of the range: who cannot read something in it goes on behind it.
+    public func isQuarantined(_ range: Range<LSN>) -> Bool { shared.meta.isQuarantined(range) }
+
     /// What an operator decided about this checkpoint of the lane, whose epoch is unknown: from now on about no other.
     /// Blocks on the disk; any thread. - Returns: nil when nobody decided anything about it.
     public func adopt(lane: Int, _ checkpoint: Adoption.Checkpoint) throws(FileSystemError) -> Adoption? {

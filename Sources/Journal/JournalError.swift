@@ -13,6 +13,8 @@ public enum JournalError: Error, Sendable, CustomStringConvertible {
     case laneCount(inJournal: Int, asked: Int)
     /// Records that were synced, and are still needed, are missing or broken.
     case corruption([Range<LSN>], detail: String)
+    /// META holds no more quarantined ranges.
+    case quarantineFull(rangesMax: Int)
 
     public var description: String {
         switch self {
@@ -27,8 +29,10 @@ public enum JournalError: Error, Sendable, CustomStringConvertible {
             "synced records are lost: LSN "
                 + ranges.map { "\($0.lowerBound) to \($0.upperBound.rawValue - 1)" }.joined(separator: ", ")
                 + (detail.isEmpty ? "" : " (\(detail))")
-                + "; nothing was changed: restore the directory. Accepting the loss (quarantine) comes with a later "
-                + "version"
+                + "; nothing was changed. postrider spool verify shows what is there; restore the directory, or accept "
+                + "the loss with postrider spool repair --quarantine"
+        case .quarantineFull(let rangesMax):
+            "more than \(rangesMax) separate ranges would be quarantined; nothing was accepted: restore the directory"
         }
     }
 }

@@ -45,6 +45,9 @@ final class MetaStore: @unchecked Sendable {
 
     var meta: Meta { state.withLock { $0 } }
 
+    /// An operator accepted the loss of all of the range.
+    func isQuarantined(_ range: Range<LSN>) -> Bool { state.withLock { $0.isQuarantined(range) } }
+
     /// Adds an epoch that was never used, and syncs it before anybody can use it.
     func takeEpoch(above seen: UInt32, wallSeconds: UInt32) throws(FileSystemError) -> UInt32 {
         // Held over a disk write: only starts and the writer's epoch change come here, and readers of the history wait

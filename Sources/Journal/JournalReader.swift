@@ -58,8 +58,7 @@ public final class JournalReader: @unchecked Sendable {
 
     /// nil when the segment holds nothing more: the position then lies at its end.
     private func readDisk(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {
-        let lost: Range<LSN>
-        var next: LSN?
+        var lost: Range<LSN>?
         do throws(FileSystemError) {
             if walk?.header != segment.header {
                 walk = try SegmentWalk(
@@ -87,22 +86,31 @@ public final class JournalReader: @unchecked Sendable {
                     continue
                 }
                 let after = (walk?.offset ?? 0) + Int64(Format.alignment)
-                if let found = try walk?.findHeader(from: after) {
-                    next = found.header.first
-                    if found.header.first <= position {
-                        // Broken bytes on the way to the position: nobody needs what was in them.
+                let found = try walk?.findHeader(from: after)
+                if let found, found.header.first <= position {
+                    // Broken bytes on the way to the position: nobody needs what was in them.
+                    walk?.jump(to: found.offset)
+                    continue
+                }
+                let end = isActive ? shared.index.withLock { $0.durable } : segment.end
+                let missing = position..<max(position, min(found?.header.first ?? end, end))
+                if !missing.isEmpty, shared.meta.isQuarantined(missing) {
+                    position = missing.upperBound
+                    if let found, position < end {
                         walk?.jump(to: found.offset)
                         continue
                     }
+                    walk = nil
+                    return nil
                 }
+                lost = missing
                 break
             }
             walk = nil
-            let end = isActive ? shared.index.withLock { $0.durable } : segment.end
-            lost = position..<max(position, min(next ?? end, end))
         } catch {
             throw .io(error)
         }
+        guard let lost else { return nil }
         throw .corruption([lost], detail: segment.path)
     }
 }

@@ -1,5 +1,5 @@
 import Primitives
-import Records
+package import Records
 
 /// The journal's identity and history. Written at creation and at each start, synced before the new epoch is used.
 ///
@@ -28,6 +28,29 @@ struct Meta: Equatable {
         precondition(epochs.last.map { $0 < epoch } ?? true)
         epochs.append(epoch)
         if epochs.count > Self.epochsMax { epochs.removeFirst(epochs.count - Self.epochsMax) }
+    }
+
+    /// An operator accepted the loss of all of it.
+    ///
+    /// - Parameter released: nothing below is needed, so nothing below has to be quarantined.
+    func isQuarantined(_ range: Range<LSN>, released: LSN = .zero) -> Bool {
+        quarantined.contains {
+            $0.lowerBound <= range.lowerBound && max($0.upperBound, released) >= range.upperBound
+        }
+    }
+
+    /// Adds ranges, joined with those that they touch. Where there is no room, the oldest ones that nobody needs any
+    /// more go.
+    ///
+    /// - Returns: false, and nothing is changed, when there would be more than `quarantinedMax`.
+    mutating func quarantine(_ ranges: [Range<LSN>], released: LSN) -> Bool {
+        var joined = joinedRanges(quarantined + ranges)
+        while joined.count > Self.quarantinedMax, let first = joined.first, first.upperBound <= released {
+            joined.removeFirst()
+        }
+        guard joined.count <= Self.quarantinedMax else { return false }
+        quarantined = joined
+        return true
     }
 
     func encoded() -> [UInt8] {
@@ -66,6 +89,19 @@ struct Meta: Equatable {
             throw MalformedBytes("META fields")
         }
     }
+}
+
+/// The same LSNs in as few ranges as possible, rising.
+package func joinedRanges(_ ranges: [Range<LSN>]) -> [Range<LSN>] {
+    var joined: [Range<LSN>] = []
+    for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) where !range.isEmpty {
+        if let last = joined.last, range.lowerBound <= last.upperBound {
+            joined[joined.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+        } else {
+            joined.append(range)
+        }
+    }
+    return joined
 }
 
 /// How far things are, synced about once a second while they move.

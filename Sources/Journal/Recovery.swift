@@ -35,10 +35,14 @@ struct Recovery {
     /// Good segments, oldest first.
     private(set) var segments: [SegmentInfo] = []
     /// `.seg` files whose header cannot be read.
-    private var headless: [(name: String, base: LSN)] = []
+    private(set) var headless: [(name: String, base: LSN)] = []
+    /// Segments whose frames are not the ones that were there when the next one was made.
+    private(set) var replaced: Set<LSN> = []
+    /// The log ends in the last segment before the proof would have it end elsewhere: a torn tail.
+    private(set) var isTorn = false
     private var gaps: [Gap] = []
     /// The last segment does not end with zeros.
-    private var endsBadly = false
+    private(set) var endsBadly = false
     /// Frames of the last segment, in order; those well under the proof may be missing.
     private var lastFrames: [FramePlace] = []
 
@@ -78,6 +82,21 @@ struct Recovery {
     }
 
     mutating func run() throws(JournalError) {
+        try find()
+        let lost = judge()
+        if !lost.isEmpty {
+            let files = Set(headless.map(\.name)).sorted().joined(separator: ", ")
+            throw .corruption(lost, detail: files.isEmpty ? "" : "unreadable: \(files)")
+        }
+        do throws(FileSystemError) {
+            try makeDurable()
+            try setAside()
+        } catch { throw .io(error) }
+        report.segments = segments.count
+    }
+
+    /// Reads what there is; changes nothing on disk.
+    mutating func find() throws(JournalError) {
         do throws(FileSystemError) {
             try readHeaders()
         } catch { throw .io(error) }
@@ -85,12 +104,6 @@ struct Recovery {
         do throws(FileSystemError) {
             try walkAll()
         } catch { throw .io(error) }
-        try judge()
-        do throws(FileSystemError) {
-            try makeDurable()
-            try setAside()
-        } catch { throw .io(error) }
-        report.segments = segments.count
     }
 
     private var foreign: String?
@@ -151,6 +164,7 @@ struct Recovery {
             } else if next.previousBase == segments[index].base, next.previousChecksum != segments[index].lastChecksum {
                 // Every frame is good, but they are not the ones that were here when the next segment was made.
                 log.error("segment was replaced", metadata: ["path": "\(segments[index].path)"])
+                replaced.insert(segments[index].base)
                 gaps.append(
                     Gap(range: segments[index].base..<next.previousEnd, segment: index, bytes: 0..<0))
             }
@@ -215,8 +229,10 @@ struct Recovery {
         return nil
     }
 
-    /// Torn tail, or loss: decides by the proof.
-    private mutating func judge() throws(JournalError) {
+    /// Torn tail, or loss: decides by the proof. Changes nothing on disk.
+    ///
+    /// - Returns: what is lost and still needed: a start is refused.
+    mutating func judge() -> [Range<LSN>] {
         var lost: [Range<LSN>] = []
         var tornAt: Gap?
         for gap in gaps {
@@ -232,6 +248,7 @@ struct Recovery {
             }
         }
         if let torn = tornAt {
+            isTorn = true
             cutLastSegment(at: torn)
         } else if report.proof > report.end {
             let range = report.end..<report.proof
@@ -241,17 +258,11 @@ struct Recovery {
         for range in report.ignoredLosses {
             log.error("journal records are broken that nobody needs", metadata: ["lsns": "\(range)"])
         }
-        if !lost.isEmpty {
-            let files = Set(headless.map(\.name)).sorted().joined(separator: ", ")
-            throw .corruption(lost, detail: files.isEmpty ? "" : "unreadable: \(files)")
-        }
+        return lost
     }
 
     private func isNeedless(_ range: Range<LSN>) -> Bool {
-        range.upperBound <= checkpoint.released
-            || meta.quarantined.contains {
-                $0.lowerBound <= range.lowerBound && max($0.upperBound, checkpoint.released) >= range.upperBound
-            }
+        range.upperBound <= checkpoint.released || meta.isQuarantined(range, released: checkpoint.released)
     }
 
     /// The log ends at the first bad frame past the proof; good frames after it were never promised.

@@ -28,11 +28,14 @@ final class SlotFile {
     private let file: any File
     private let kind: Kind
     private var sequence: UInt64
+    /// When it was opened: 1 after a write that was torn, or after damage; never 0.
+    let validSlots: Int
 
-    private init(file: any File, kind: Kind, sequence: UInt64) {
+    private init(file: any File, kind: Kind, sequence: UInt64, validSlots: Int) {
         self.file = file
         self.kind = kind
         self.sequence = sequence
+        self.validSlots = validSlots
     }
 
     /// Writes both slots of a new file beside the final name, syncs, renames, syncs the directory.
@@ -48,12 +51,13 @@ final class SlotFile {
         file.close()
         try fileSystem.rename(path + ".new", to: path)
         try fileSystem.syncDirectory(directory)
-        return SlotFile(file: try fileSystem.open(path, .readWrite), kind: kind, sequence: 2)
+        return SlotFile(file: try fileSystem.open(path, .readWrite), kind: kind, sequence: 2, validSlots: 2)
     }
 
+    /// - Parameter mode: `.readOnly` for who only looks.
     /// - Throws: `JournalError.unreadable` when neither slot is valid or the version is newer.
     static func open(
-        _ kind: Kind, in directory: String, on fileSystem: any FileSystem
+        _ kind: Kind, in directory: String, _ mode: OpenMode = .readWrite, on fileSystem: any FileSystem
     ) throws(JournalError) -> (file: SlotFile, payload: ByteSlice) {
         let path = directory + "/" + kind.name
         let file: any File
@@ -61,7 +65,7 @@ final class SlotFile {
         var reasons: [String] = []
         var newer: UInt32?
         do throws(FileSystemError) {
-            file = try fileSystem.open(path, .readWrite)
+            file = try fileSystem.open(path, mode)
             for slot in 0..<2 {
                 let bytes = try file.read(kind.slotBytes, at: Int64(slot * kind.slotBytes))
                 do throws(MalformedBytes) {
@@ -83,7 +87,9 @@ final class SlotFile {
         guard let newest = slots.max(by: { $0.sequence < $1.sequence }) else {
             throw JournalError.unreadable(path: path, reason: reasons.joined(separator: "; "))
         }
-        return (SlotFile(file: file, kind: kind, sequence: newest.sequence), newest.payload)
+        return (
+            SlotFile(file: file, kind: kind, sequence: newest.sequence, validSlots: slots.count), newest.payload
+        )
     }
 
     /// Replaces the older slot and syncs. After an error the newer slot still stands; the caller gives up.

@@ -27,6 +27,18 @@ public enum OpenMode: Sendable {
     case createOrTruncate
 }
 
+/// Where a directory's bytes are, as far as it matters to who syncs them.
+public enum FileSystemKind: Hashable, Sendable {
+    /// On a disk of this machine, or of a kind that is not known.
+    case local
+    /// On a server: locks and syncs are as good as its word, and two machines can reach it.
+    case network(name: String)
+    /// A program's (FUSE): what a sync does is up to it.
+    case userSpace
+    /// In memory: gone with the power.
+    case memory
+}
+
 /// The one door to the disk of what Postrider keeps itself (SQLite has its own). Replaced by a fake in tests.
 ///
 /// Any thread may call; every call may block on the disk. EINTR is handled inside.
@@ -44,6 +56,12 @@ public protocol FileSystem: Sendable {
     func syncDirectory(_ path: String) throws(FileSystemError)
     /// Size of the file system and bytes available to this user.
     func space(_ path: String) throws(FileSystemError) -> (total: Int64, available: Int64)
+    /// Of what kind the file system of the path is; `local` where an implementation does not say.
+    func kind(_ path: String) throws(FileSystemError) -> FileSystemKind
+}
+
+extension FileSystem {
+    public func kind(_ path: String) throws(FileSystemError) -> FileSystemKind { .local }
 }
 
 /// An open file, closed when the last reference goes or by `close`. Positions and lengths are in bytes.
@@ -69,6 +87,9 @@ extension FileSystemError {
     /// No space now, may be better later (`ENOSPC`, `EDQUOT`).
     public var isNoSpace: Bool { errno == noSpaceErrno || errno == quotaErrno }
     public var isNotFound: Bool { errno == notFoundErrno }
+    /// This user may not (`EACCES`, `EPERM`).
+    public var isDenied: Bool { errno == deniedErrno || errno == notPermittedErrno }
+    public var isReadOnly: Bool { errno == readOnlyErrno }
 }
 
 extension FileSystem {

@@ -3,6 +3,9 @@ import Glibc
 let noSpaceErrno = ENOSPC
 let quotaErrno = EDQUOT
 let notFoundErrno = ENOENT
+let deniedErrno = EACCES
+let notPermittedErrno = EPERM
+let readOnlyErrno = EROFS
 
 /// The text of an errno, as `strerror`.
 func errorText(_ code: Int32) -> String {
@@ -84,6 +87,65 @@ public struct SystemFileSystem: FileSystem {
         return (
             total: Int64(info.f_blocks) * Int64(info.f_frsize), available: Int64(info.f_bavail) * Int64(info.f_frsize)
         )
+    }
+
+    /// By the device in `/proc/self/mountinfo` (proc(5)); `local` where that does not tell. (glibc's statfs has only
+    /// numbers, of which each file system brings its own.)
+    public func kind(_ path: String) throws(FileSystemError) -> FileSystemKind {
+        var info = stat()
+        try call("stat", path) { stat(path, &info) }
+        let device = UInt64(info.st_dev)
+        // As gnu_dev_major(3) and gnu_dev_minor(3).
+        let major = device >> 8 & 0xFFF | device >> 32 & ~0xFFF
+        let minor = device & 0xFF | device >> 12 & ~0xFF
+        return FileSystemKind(device: "\(major):\(minor)", mounts: try Self.mounts())
+    }
+
+    private static func mounts() throws(FileSystemError) -> String {
+        let file: any File
+        do throws(FileSystemError) {
+            file = try SystemFileSystem().open("/proc/self/mountinfo", .readOnly)
+        } catch {
+            // Without /proc nobody can tell.
+            if error.isNotFound { return "" }
+            throw error
+        }
+        // Its size is 0 before it is read.
+        return String(decoding: try file.read(mountBytesMax, at: 0), as: UTF8.self)
+    }
+
+    private static let mountBytesMax = 4 << 20
+}
+
+extension FileSystemKind {
+    /// - Parameters:
+    ///   - device: `major:minor`.
+    ///   - mounts: lines of `mountinfo`: `36 35 98:0 /root /point options … - type source options`.
+    package init(device: String, mounts: String) {
+        self = .local
+        for line in mounts.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count > 3, words[2] == device, let dash = words.firstIndex(of: "-"), dash + 1 < words.count
+            else { continue }
+            self = FileSystemKind(type: words[dash + 1])
+            return
+        }
+    }
+
+    private init(type: Substring) {
+        self =
+            switch type {
+            case "nfs", "nfs4": .network(name: "NFS")
+            case "cifs", "smb3", "smbfs": .network(name: "SMB")
+            case "ceph": .network(name: "Ceph")
+            case "afs": .network(name: "AFS")
+            case "coda": .network(name: "Coda")
+            case "lustre": .network(name: "Lustre")
+            case "gpfs": .network(name: "GPFS")
+            case "9p": .network(name: "9P")
+            case "tmpfs", "ramfs": .memory
+            default: type.hasPrefix("fuse") ? .userSpace : .local
+            }
     }
 }
 

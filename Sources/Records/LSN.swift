@@ -21,6 +21,9 @@ public struct LSN: RawRepresentable, Comparable, Hashable, Sendable, CustomStrin
         return next
     }
 
+    /// The number behind it, as the end of a range.
+    public var next: LSN { LSN(rawValue: rawValue + 1) }
+
     public var description: String { String(rawValue) }
 }
 

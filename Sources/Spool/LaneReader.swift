@@ -152,11 +152,18 @@ public final class LaneReader {
         guard position < parkedTo else { return false }
         if let place {
             let end = LSN(rawValue: place.frame.header.last.rawValue + 1)
-            let entries = try place.piece.entries(of: place.frame, on: fileSystem)
+            let entries: [ParkedEntry]
+            do throws(JournalError) {
+                entries = try place.piece.entries(of: place.frame, on: fileSystem)
+            } catch {
+                guard case .corruption(let lost, _) = error, isAccepted(lost) else { throw error }
+                move(to: end)
+                return true
+            }
             try take(entries.filter { $0.lsn >= position }, frameBytes: place.frame.header.bodyBytes, end: end)
             // The journal's reader must not lag behind: with its next frame the position would go back.
             reader.skip(to: end)
-        } else if let damage {
+        } else if let damage, !isAccepted(damage) {
             throw damage
         } else {
             move(to: parkedTo)
@@ -172,6 +179,7 @@ public final class LaneReader {
                 if lsn >= from, SpoolRecordCodec.lane(of: bytes).map(Int.init) == lane { own.append((lsn, bytes)) }
             }
         } catch {
+            if journal.isQuarantined(frame.first..<frame.end) { return move(to: frame.end) }
             try fail(frame.first, error)
         }
         try take(own, frameBytes: frame.bytes, end: frame.end)
@@ -191,7 +199,11 @@ public final class LaneReader {
             for (lsn, bytes) in own {
                 at = lsn
                 let kept = copies ? Array(bytes)[...] : bytes
-                taken.append((lsn, bytes.count, try SpoolRecordCodec.decode(kept)))
+                do throws(MalformedBytes) {
+                    taken.append((lsn, bytes.count, try SpoolRecordCodec.decode(kept)))
+                } catch {
+                    if !journal.isQuarantined(lsn..<lsn.next) { throw error }
+                }
             }
         } catch {
             try fail(at, error)
@@ -201,9 +213,16 @@ public final class LaneReader {
         backlog.read(taken.indices.lazy.map { (taken[$0].lsn, taken[$0].spooled.topic) }, end: position)
     }
 
+    /// An operator accepted the loss: the lane goes on behind it.
+    private func isAccepted(_ lost: [Range<LSN>]) -> Bool { lost.allSatisfy(journal.isQuarantined) }
+
+    private func isAccepted(_ damage: JournalError) -> Bool {
+        if case .corruption(let lost, _) = damage { isAccepted(lost) } else { false }
+    }
+
     private func fail(_ at: LSN, _ error: MalformedBytes) throws(JournalError) -> Never {
         let corruption = JournalError.corruption(
-            [at..<LSN(rawValue: at.rawValue + 1)], detail: "checksum good, record not: \(error.what)")
+            [at..<at.next], detail: "checksum good, record not: \(error.what)")
         broken = corruption
         throw corruption
     }

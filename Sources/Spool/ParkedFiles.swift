@@ -48,7 +48,8 @@ struct ParkedFiles: Sendable {
         return parked
     }
 
-    private func recover(lane: Int, _ cursor: LaneCursor) -> ParkedLane {
+    /// The files of one lane, as far as they are whole. Changes nothing on disk.
+    func recover(lane: Int, _ cursor: LaneCursor) -> ParkedLane {
         var parked = ParkedLane()
         while parked.end < cursor.parkedTo {
             do throws(JournalError) {

@@ -54,6 +54,7 @@ public final class FakeFileSystem: FileSystem {
         var failSyncs: Int32?
         var failWrites: (name: String, errno: Int32)?
         var failPaths: (suffix: String, errno: Int32)?
+        var kind = FileSystemKind.local
     }
 
     let state = Lock(State())
@@ -86,6 +87,9 @@ public final class FakeFileSystem: FileSystem {
 
     /// Every changing call on a path that ends so fails from now on, or none.
     public func failPaths(_ fault: (suffix: String, errno: Int32)?) { state.withLock { $0.failPaths = fault } }
+
+    /// What it says that it is.
+    public func setKind(_ kind: FileSystemKind) { state.withLock { $0.kind = kind } }
 
     /// Syncs hang until `release`.
     public func holdSyncs() { gate.withLock { $0 = true } }
@@ -244,6 +248,8 @@ public final class FakeFileSystem: FileSystem {
         let used = state.names.values.reduce(0) { $0 + $1.content.withLock { $0.current.count } }
         return (Int64(clamping: state.capacity), Int64(clamping: state.capacity - used))
     }
+
+    public func kind(_ path: String) throws(FileSystemError) -> FileSystemKind { try alive("statfs", path).kind }
 
     // MARK: - For the files
 
