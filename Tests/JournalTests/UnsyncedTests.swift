@@ -16,6 +16,35 @@ import Testing
         return settings
     }
 
+    @Test(arguments: [SyncPolicy.always, .interval(.milliseconds(1))])
+    func records_AreShown_OnceTheirSyncReturned_AndNotBefore(policy: SyncPolicy) throws {
+        let disk = FakeFileSystem()
+        var settings = Self.quiet
+        settings.sync = policy
+        let harness = try JournalHarness(disk, settings: settings)
+        harness.waitUntilQuiet(disk)
+        let (durable, syncs) = (harness.journal.durable, disk.log.count { $0 == "fdatasync" })
+        let answer = Monitor<Appended?>(nil)
+        disk.holdSyncs()
+        harness.start(["one"]) { result in
+            answer.withLock { $0 = result.value }
+            answer.signal()
+        }
+        let deadline = SystemClock().now() + .seconds(10)
+        while disk.log.count(where: { $0 == "fdatasync" }) == syncs, SystemClock().now() < deadline { sched_yield() }
+        // The sync is under way and does not return.
+        let answered = answer.withLock { $0?.synced }
+        #expect(answered == (policy == .always ? nil : false))
+        #expect(try harness.texts() == [])
+        #expect(harness.journal.durable == durable)
+        disk.releaseSyncs()
+        let appended = answer.wait(until: deadline) { $0 }
+        #expect(appended != nil)
+        while harness.journal.durable == durable, SystemClock().now() < deadline { sched_yield() }
+        #expect(try harness.texts() == ["one"])
+        harness.close()
+    }
+
     /// After a failed sync the kernel takes the pages for clean: the next process reads the frame, no sync writes it.
     @Test func failedSync_IsNotRetried_AndItsFrameIsWrittenAgainBeforeItIsShown() throws {
         let disk = FakeFileSystem()
