@@ -39,12 +39,17 @@ import Testing
     @Test func tornTail_EndsTheLog_WhenTheLastFrameIsBroken() throws {
         let disk = try killedJournal(5)
         let at = try place(of: 4, in: disk)
-        disk.overwrite(try segment(disk)) { $0[at - 20] ^= 1 }
+        let torn = try segment(disk)
+        disk.overwrite(torn) { $0[at - 20] ^= 1 }
         let next = try JournalHarness(disk)
         #expect(try next.texts() == (0..<4).map { "record \($0)" })
         #expect(next.report.tornBytes > 0)
         #expect(disk.paths.contains { $0.hasSuffix(".broken") })
-        #expect(next.append(["new"]).value != nil)
+        // Not behind the recovered records, or it would have the number of the one that was torn.
+        let recovered = disk.contents(torn)
+        let appended = try #require(next.append(["new"]).value)
+        #expect(appended.first.epoch == next.journal.epoch)
+        #expect(disk.contents(torn) == recovered, "a recovered tail was appended to")
         next.close()
         let last = try JournalHarness(disk.withoutPower(.losesEverythingUnsynced))
         #expect(try last.texts() == (0..<4).map { "record \($0)" } + ["new"])

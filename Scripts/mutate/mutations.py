@@ -1,0 +1,190 @@
+"""The mutations: each takes away one rule that the promises rest on, as text substitutions in the sources.
+
+An old text stands exactly once in its file, so that a mutation which the code has grown away from is noticed
+(`test_mutations.py`) instead of changing nothing. Old texts are short for the same reason.
+"""
+
+import dataclasses
+
+JOURNAL = ("JournalTests", "SpoolTests")
+LANES = ("SpoolTests", "ForwarderTests")
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    file: str
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    name: str
+    edits: tuple
+    # Test targets, in the order in which they run.
+    suites: tuple
+
+
+class OutOfDate(Exception):
+    """A substitution does not match the sources any more."""
+
+
+def apply(tree, mutation):
+    """Changes the sources under `tree`; returns the texts before, by path, for `restore`."""
+    before = {}
+    after = {}
+    for edit in mutation.edits:
+        path = tree / edit.file
+        if path not in before:
+            if not path.is_file():
+                raise OutOfDate(f"mutation {mutation.name} is out of date: there is no {edit.file}")
+            before[path] = after[path] = path.read_text(encoding="utf-8")
+        count = after[path].count(edit.old)
+        if count != 1:
+            raise OutOfDate(
+                f"mutation {mutation.name} is out of date: its text stands {count} times in {edit.file}, not once:\n"
+                f"{edit.old}")
+        after[path] = after[path].replace(edit.old, edit.new)
+    for path, text in after.items():
+        path.write_text(text, encoding="utf-8")
+    return before
+
+
+def restore(before):
+    for path, text in before.items():
+        path.write_text(text, encoding="utf-8")
+
+
+COMMIT_LOOP = "Sources/Journal/CommitLoop.swift"
+SEGMENT_WRITER = "Sources/Journal/SegmentWriter.swift"
+RECOVERY = "Sources/Journal/Recovery.swift"
+LANE = "Sources/Forwarder/Lane.swift"
+
+MUTATIONS = (
+    Mutation(
+        "answer before the sync",
+        (
+            Edit(
+                COMMIT_LOOP,
+                "            guard sync() else { return }\n            answer(first: first, synced: true)\n",
+                "            answer(first: first, synced: true)\n            guard sync() else { return }\n"),
+        ),
+        JOURNAL),
+    Mutation(
+        "no directory sync: a segment's name",
+        (Edit(SEGMENT_WRITER, "        try fileSystem.syncDirectory(directory)\n", ""),),
+        JOURNAL),
+    Mutation(
+        "no directory sync: a decision's name",
+        (Edit("Sources/Journal/SlotFile.swift", "        try fileSystem.syncDirectory(directory)\n", ""),),
+        JOURNAL),
+    Mutation(
+        "no directory sync: a parked file's name",
+        (
+            Edit(
+                "Sources/Spool/Parker.swift",
+                "            if piece != nil { try files.fileSystem.syncDirectory(files.directory) }\n", ""),
+        ),
+        ("SpoolTests",)),
+    Mutation(
+        "no CRC check: a frame's body",
+        (
+            Edit(
+                "Sources/Journal/Segment.swift",
+                ", Format.checksum(body, seed: self.header.salt) == header.bodyChecksum", ""),
+        ),
+        JOURNAL),
+    Mutation(
+        "no CRC check: a frame's header",
+        (Edit("Sources/Journal/Format.swift", "Format.checksum(covered, seed: segment.salt) == checksum",
+              "!covered.isEmpty"),),
+        JOURNAL),
+    Mutation(
+        "checkpoint before the hand-over is durable: the broker's",
+        (
+            Edit(
+                LANE, "        let deliveries = try handOver(tried, through: last)\n",
+                "        try handOver([], through: last)\n"
+                "        let deliveries = try handOver(tried, through: last)\n"),
+        ),
+        ("ForwarderTests",)),
+    Mutation(
+        "checkpoint before the hand-over is durable: the spool's",
+        (
+            Edit(
+                LANE, "        let deliveries = try handOver(tried, through: last)\n",
+                "        spool.advance(lane: index, delivered: last, scanned: LSN(rawValue: last.rawValue + 1))\n"
+                "        let deliveries = try handOver(tried, through: last)\n"),
+        ),
+        ("ForwarderTests",)),
+    Mutation(
+        "tail appended after recovery",
+        (
+            Edit(
+                SEGMENT_WRITER,
+                "case .some(let last): (last.base, max(end, last.end), last.lastChecksum)\n            }\n",
+                "case .some(let last): (last.base, max(end, last.end), last.lastChecksum)\n            }\n"
+                "        do throws(FileSystemError) {\n"
+                "            guard let previous, !previous.isEmpty else { return }\n"
+                "            active = Active(file: try fileSystem.open(previous.path, .readWrite), info: previous)\n"
+                "            self.next = end\n"
+                "        } catch {}\n"),
+            Edit(
+                "Sources/Journal/Journal.swift", "            let info = try writer.start(spare: nil)\n",
+                "            if writer.active != nil {\n"
+                "                shared.index.withLock { $0.hasActive = true }\n"
+                "                return\n"
+                "            }\n"
+                "            let info = try writer.start(spare: nil)\n"),
+        ),
+        JOURNAL),
+    Mutation(
+        "unproven tail not re-written",
+        (Edit(RECOVERY, "            try file.writeAll(bytes, at: start)\n", ""),),
+        JOURNAL),
+    Mutation(
+        "unproven tail not synced",
+        (
+            Edit(
+                RECOVERY, "            try file.truncate(last.usedBytes)\n            try file.syncData()\n",
+                "            try file.truncate(last.usedBytes)\n"),
+        ),
+        JOURNAL),
+    Mutation(
+        "retry after a failed sync",
+        (
+            Edit(
+                SEGMENT_WRITER, "        try active.file.syncData()\n        durable = next\n",
+                "        do throws(FileSystemError) { try active.file.syncData() } catch { try active.file.syncData() }\n"
+                "        durable = next\n"),
+        ),
+        JOURNAL),
+    Mutation(
+        "forward an unsynced LSN",
+        (
+            Edit(COMMIT_LOOP, "    private func sync() -> Bool {\n",
+                 "    private func sync() -> Bool {\n        publish()\n"),
+            Edit(COMMIT_LOOP, "        let durable = writer.durable\n", "        let durable = writer.next\n"),
+        ),
+        JOURNAL),
+    Mutation(
+        "durable_lsn written too high: in a frame",
+        (Edit(SEGMENT_WRITER, "durable: durable, previousChecksum", "durable: next, previousChecksum"),),
+        JOURNAL),
+    Mutation(
+        "durable_lsn written too high: in CHECKPOINT",
+        (
+            Edit(
+                "Sources/Journal/Keeper.swift", "let durable = shared.index.withLock { $0.durable }",
+                "let durable = shared.index.withLock { max($0.durable, $0.written) }"),
+        ),
+        JOURNAL),
+    Mutation(
+        "segment deleted at delivered of one lane only",
+        (
+            Edit(
+                "Sources/Spool/LaneCursors.swift", "lanes.map { $0.hasWork ? $0.scanned : durable }.min()",
+                "lanes.map { $0.delivered }.max()"),
+        ),
+        LANES),
+)
