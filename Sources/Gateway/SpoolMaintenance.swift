@@ -1,11 +1,9 @@
-import API
 import DeadLetters
-import JSON
 import Journal
 import Logging
 import Primitives
-public import Records
-public import Spool
+import Records
+import Spool
 import Store
 import Telemetry
 
@@ -15,6 +13,16 @@ public enum SpoolMaintenance {
     /// What to do about a spool that was restored or copied (`Adoption`).
     public enum History: Sendable {
         case assumeDelivered, resend
+    }
+
+    /// What a command found or did, to be printed.
+    public struct Findings: Sendable {
+        /// Nothing has to be repaired.
+        public var isClean: Bool
+        /// For people.
+        public var text: String
+        /// For programs: one object and a line feed.
+        public var json: String
     }
 
     private static func directory(_ dataDirectory: String) -> String { dataDirectory + "/spool" }
@@ -39,40 +47,43 @@ public enum SpoolMaintenance {
     }
 
     /// Reads every byte of the spool and changes nothing.
-    public static func verify(dataDirectory: String) throws(StartError) -> SpoolInspection {
+    public static func verify(dataDirectory: String) throws(StartError) -> Findings {
         do throws(JournalError) {
-            return try SpoolInspection.of(directory: directory(dataDirectory))
+            let found = try SpoolInspection.of(directory: directory(dataDirectory))
+            return Findings(
+                isClean: found.isClean, text: SpoolReport.text(of: found),
+                json: String(decoding: SpoolReport.json(of: found), as: UTF8.self))
         } catch {
             throw StartError(error)
         }
     }
 
     /// What a repair would do; changes nothing.
-    public static func planRepair(dataDirectory: String) throws(StartError) -> SpoolRepair {
+    public static func planRepair(dataDirectory: String) throws(StartError) -> Findings {
         do throws(JournalError) {
-            return try SpoolRepair.plan(directory: directory(dataDirectory))
+            return Findings(try SpoolRepair.plan(directory: directory(dataDirectory)), accepted: false)
         } catch {
             throw StartError(error)
         }
     }
 
     /// Restores what can be restored, and accepts the loss of the rest.
-    public static func repair(dataDirectory: String) throws(StartError) -> SpoolRepair {
+    public static func repair(dataDirectory: String) throws(StartError) -> Findings {
         let nowMs = SystemClock().wallMilliseconds()
         do throws(RepairFailure) {
-            return try SpoolRepair.run(
-                directory: directory(dataDirectory),
-                keeping: SpoolRepair.Keeping(
-                    nowMs: nowMs, report: { SpoolReport.json(of: $0) },
-                    keep: { (losses) throws(RepairFailure) in
-                        if losses.isEmpty { return }
-                        do throws(StoreError) {
-                            let store = try DeadLetters(directory: dataDirectory + "/dead-letters")
-                            for loss in losses { try store.keep(loss, atMs: nowMs) }
-                        } catch {
-                            throw .deadLetters("\(error)")
-                        }
-                    }))
+            let keeping = SpoolRepair.Keeping(
+                nowMs: nowMs, report: { SpoolReport.json(of: $0) },
+                keep: { (losses) throws(RepairFailure) in
+                    if losses.isEmpty { return }
+                    do throws(StoreError) {
+                        let store = try DeadLetters(directory: dataDirectory + "/dead-letters")
+                        for loss in losses { try store.keep(loss, atMs: nowMs) }
+                    } catch {
+                        throw .deadLetters("\(error)")
+                    }
+                })
+            let repair = try SpoolRepair.run(directory: directory(dataDirectory), keeping: keeping)
+            return Findings(repair, accepted: true)
         } catch {
             switch error {
             case .journal(let error): throw StartError(error)
@@ -82,12 +93,20 @@ public enum SpoolMaintenance {
     }
 
     /// Reads the records of the LSNs, delivered ones included; see `SpoolExport`. To be closed.
-    public static func export(dataDirectory: String, _ lsns: Range<LSN>) throws(StartError) -> SpoolExport {
+    static func export(dataDirectory: String, _ lsns: Range<LSN>) throws(StartError) -> SpoolExport {
         do throws(JournalError) {
             return try SpoolExport.open(directory: directory(dataDirectory), lsns)
         } catch {
             throw StartError(error)
         }
+    }
+}
+
+extension SpoolMaintenance.Findings {
+    fileprivate init(_ repair: SpoolRepair, accepted: Bool) {
+        self.init(
+            isClean: accepted || repair.inspection.isClean, text: SpoolReport.text(of: repair, accepted: accepted),
+            json: String(decoding: SpoolReport.json(of: repair), as: UTF8.self))
     }
 }
 

@@ -1,14 +1,14 @@
 import JSON
 import Journal
 import Records
-public import Spool
+import Spool
 
 /// What `postrider spool verify` and `repair` print and keep. docs/OPERATIONS.md has the fields.
-public enum SpoolReport {
+enum SpoolReport {
     // MARK: - For programs
 
     /// `verify --json`.
-    public static func json(of inspection: SpoolInspection) -> [UInt8] {
+    static func json(of inspection: SpoolInspection) -> [UInt8] {
         var writer = JSONWriter(capacity: 4096)
         writer.object { $0.inspection(inspection) }
         writer.endLine()
@@ -16,7 +16,7 @@ public enum SpoolReport {
     }
 
     /// The file that a repair leaves, and `repair --json`.
-    public static func json(of repair: SpoolRepair) -> [UInt8] {
+    static func json(of repair: SpoolRepair) -> [UInt8] {
         var writer = JSONWriter(capacity: 4096)
         writer.object { writer in
             writer.key("restored_files")
@@ -43,7 +43,7 @@ public enum SpoolReport {
 
     // MARK: - For people
 
-    public static func text(of inspection: SpoolInspection) -> String {
+    static func text(of inspection: SpoolInspection) -> String {
         var lines = [
             "spool \(inspection.spool)",
             "segments \(inspection.segments.count), frames \(inspection.frames), records \(inspection.records), "
@@ -87,7 +87,7 @@ public enum SpoolReport {
     }
 
     /// - Parameter accepted: it was done; else it is what `--quarantine` would do.
-    public static func text(of repair: SpoolRepair, accepted: Bool) -> String {
+    static func text(of repair: SpoolRepair, accepted: Bool) -> String {
         var lines: [String] = []
         let restorable = accepted ? repair.restored : repair.inspection.restorableFiles
         for file in restorable {

@@ -60,7 +60,7 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         let found = try orExit { () throws(StartError) in try SpoolMaintenance.verify(dataDirectory: dataDir) }
-        if json { put(SpoolReport.json(of: found)) } else { print(SpoolReport.text(of: found)) }
+        print(json ? found.json : found.text + "\n", terminator: "")
         if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
@@ -90,12 +90,8 @@ struct Repair: ParsableCommand {
                 ? try SpoolMaintenance.repair(dataDirectory: dataDir)
                 : try SpoolMaintenance.planRepair(dataDirectory: dataDir)
         }
-        if json {
-            put(SpoolReport.json(of: repair))
-        } else {
-            print(SpoolReport.text(of: repair, accepted: quarantine))
-        }
-        if !quarantine, !repair.inspection.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
+        print(json ? repair.json : repair.text + "\n", terminator: "")
+        if !repair.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
 
@@ -150,5 +146,3 @@ private func orExit<Result>(_ body: () throws(StartError) -> Result) throws -> R
         throw ExitCode(error.reason.rawValue)
     }
 }
-
-private func put(_ bytes: [UInt8]) { print(String(decoding: bytes, as: UTF8.self), terminator: "") }
