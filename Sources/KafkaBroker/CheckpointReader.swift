@@ -15,6 +15,14 @@ struct CheckpointReader {
 
     let settings: KafkaBrokerSettings
     let interruption: Interruption
+    /// How long nothing may come before the end is reached.
+    let stillMax: Duration
+
+    init(settings: KafkaBrokerSettings, interruption: Interruption, stillMax: Duration? = nil) {
+        self.settings = settings
+        self.interruption = interruption
+        self.stillMax = stillMax ?? settings.transactionTimeout + Self.abortedAfter
+    }
 
     /// Blocks while another gateway's transaction is open on the partition: what lies behind its first record, perhaps
     /// our own checkpoint, is hidden from `read_committed` until it ends.
@@ -60,7 +68,8 @@ struct CheckpointReader {
     private func newest(
         of key: ByteSlice, upTo end: Int64, _ client: KafkaClient
     ) throws(BrokerError) -> SinkCheckpoint? {
-        let patience = Patience(settings.transactionTimeout + Self.abortedAfter, interruption)
+        // As long as it comes nearer: a cluster whose cleaner stands still keeps every checkpoint ever written.
+        var patience = Patience(stillMax, interruption)
         var newest: SinkCheckpoint?
         var position: Int64 = -1
         while let slice = try patience.next() {
@@ -75,6 +84,7 @@ struct CheckpointReader {
                     newest = try value(of: message)
                 }
                 position = message.pointee.offset + 1
+                patience = Patience(stillMax, interruption)
             // Nothing here belongs to a group.
             case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: continue
             case let code:
@@ -85,7 +95,8 @@ struct CheckpointReader {
         throw BrokerError(
             .retriable, code: "checkpoint_unread",
             detail:
-                "\(settings.checkpointTopic) was read to \(position) of \(end): a transaction of somebody else is open")
+                "\(settings.checkpointTopic) was read to \(position) of \(end), and nothing more comes: a transaction "
+                + "of somebody else is open")
     }
 
     private func value(of message: UnsafeMutablePointer<rd_kafka_message_t>) throws(BrokerError) -> SinkCheckpoint? {

@@ -87,9 +87,11 @@ final class SinkProducer: @unchecked Sendable {
             if let explicit, explicit < 0 || explicit >= topics[index].partitions {
                 try refresh(index, SystemClock().now())
                 guard explicit >= 0, explicit < topics[index].partitions else {
+                    // Intake knew it: the topic was made anew with fewer, and only somebody can add them.
                     throw BrokerError(
                         .retriable, code: "partition_missing",
-                        detail: "\(topics[index].name) has \(topics[index].partitions) partitions, and no \(explicit)")
+                        detail: "\(topics[index].name) has \(topics[index].partitions) partitions, and no \(explicit)",
+                        alarm: true)
                 }
             }
             let partition = topics[index].partitioner.partition(

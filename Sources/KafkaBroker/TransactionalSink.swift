@@ -107,9 +107,9 @@ final class TransactionalSink: RecordSink, @unchecked Sendable {
                 let error = rd_kafka_commit_transaction(producer.client.handle, slice).map(KafkaError.init(consuming:))
             else {
                 producer.serve()
-                // librdkafka repeats an EndTxn by itself after a time-out, a broken connection or a retriable answer, and
-                // tells of none of them. A copy may arrive much later, and end another transaction of this producer;
-                // a new one has a new epoch, which it cannot touch.
+                // librdkafka repeats an EndTxn by itself after a time-out, a broken connection or a retriable answer,
+                // and tells of none of them. A copy may arrive much later, and end another transaction of this
+                // producer; a new one has a new epoch, which it cannot touch.
                 return producer.reports.endTransactions == sent + 1
             }
             guard !error.isFatal, error.isRetriable, error.code == RD_KAFKA_RESP_ERR__TIMED_OUT else {

@@ -182,7 +182,7 @@ final class Parker: @unchecked Sendable {
             let (lane, from, delivered) = (copy.lane, copy.start.from, copy.start.delivered)
             try frame.forEachRecord { lsn, bytes in
                 // What is delivered is not parked, though the lane has not looked there yet (after a start): it might
-                // look through it meanwhile and sleep, and nothing but a record that is still to be delivered ends that.
+                // look through it meanwhile and sleep, and only a record that is to be delivered ends that.
                 if lsn >= from, lsn > delivered, SpoolRecordCodec.lane(of: bytes).map(Int.init) == lane {
                     own.append((lsn, bytes))
                 }

@@ -62,6 +62,27 @@ import Testing
         }
     }
 
+    /// A cluster that does not compact keeps all that was ever written, and reading it takes as long as it takes.
+    @Test func checkpoint_IsFound_HoweverMuchLiesBeforeIt() throws {
+        let cluster = SinkHarness.cluster(brokers: 1)
+        var settings = SinkHarness.settings(cluster.bootstrapServers)
+        settings.socketTimeout = .seconds(3)
+        let harness = SinkHarness(settings)
+        try harness.open()
+        // A mock cluster answers a fetch with one batch, and each commit makes one.
+        for _ in 0..<30 { try harness.hand(harness.records(1)) }
+        let client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
+        defer { client.close(within: .seconds(2)) }
+        cluster.setRoundTrip(1, milliseconds: 100)
+        let still = Duration.milliseconds(1500)
+        let began = SystemClock().now()
+        let reader = CheckpointReader(settings: settings, interruption: Interruption(), stillMax: still)
+        let found = try reader.read(spool: harness.spool, lane: 0, end: client)
+        #expect(found?.lsn == LSN(epoch: 1, sequence: 30))
+        let isLonger = SystemClock().now() - began > still
+        #expect(isLonger, "or this shows nothing")
+    }
+
     @Test func emptyAndNull_StayApart() throws {
         let cluster = SinkHarness.cluster(brokers: 1)
         let harness = SinkHarness(SinkHarness.settings(cluster.bootstrapServers))
@@ -134,7 +155,7 @@ import Testing
         batch[0].spooled.partition = SinkHarness.partitions
         let error = #expect(throws: BrokerError.self) { try harness.hand(batch) }
         #expect(error?.code == "partition_missing")
-        #expect(error?.class == .retriable)
+        #expect(error?.class == .retriable && error?.alarm == true)
     }
 
     @Test func topic_IsMissing_WhenFreshMetadataSaysSo() throws {

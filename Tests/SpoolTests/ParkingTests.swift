@@ -188,8 +188,8 @@ import Testing
         spool.close()
     }
 
-    /// After a start CHECKPOINT may be behind the broker: the lane settles what it finds there, and sends nothing. Were it
-    /// parked, nobody would tell the lane, which has read it, that there is something to read.
+    /// After a start CHECKPOINT may be behind the broker: the lane settles what it finds there, and sends nothing. Were
+    /// it parked, nobody would tell the lane, which has read it, that there is something to read.
     @Test func deliveredRecords_AreNotParked() throws {
         let disk = FakeFileSystem()
         let spool = try SpoolHarness(disk, settings: Self.settings)
