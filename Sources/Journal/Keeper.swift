@@ -146,7 +146,7 @@ final class Keeper: @unchecked Sendable {
             }
             guard let segment else { break }
             do throws(FileSystemError) {
-                try spares.take(segment)
+                try spares.take(segment, missing: shared.queue.withLock { $0.spare == nil })
             } catch {
                 shared.index.withLock { $0.segments.insert(segment, at: 0) }
                 throw error

@@ -14,7 +14,8 @@ struct SpareSegments {
 
     /// Never used twice by one process: the writer may be renaming the last one right now.
     private var number = 0
-    /// Released segments under a spare's name, still with their old bytes; at most `releasedSegmentsKept`.
+    /// Released segments under a spare's name, still with their old bytes; at most `releasedSegmentsKept`,
+    /// and one more while there is no spare.
     private(set) var released: [String] = []
 
     init(directory: String, fileSystem: any FileSystem, settings: JournalSettings) {
@@ -44,8 +45,11 @@ struct SpareSegments {
 
     /// Takes a segment that the synced CHECKPOINT says nobody needs: keeps it for `make`, or removes it. What is kept
     /// is overwritten with zeros before it is used, so nothing is kept where segments are not filled.
-    mutating func take(_ segment: SegmentInfo) throws(FileSystemError) {
-        guard settings.zeroFill, segment.isWhole, released.count < settings.releasedSegmentsKept else {
+    ///
+    /// - Parameter missing: there is no spare, so that one more is kept.
+    mutating func take(_ segment: SegmentInfo, missing: Bool) throws(FileSystemError) {
+        let countMax = settings.releasedSegmentsKept + (missing ? 1 : 0)
+        guard settings.zeroFill, segment.isWhole, released.count < countMax else {
             return try fileSystem.remove(segment.path)
         }
         let kept = nextPath()
