@@ -127,8 +127,8 @@ let package = Package(
         tests(
             "EndToEndTests",
             [
-                "postrider", "postrider-crash-points", "Gateway", "GatewayTestSupport", "JSON", "KafkaTestSupport",
-                "Primitives", "TestSupport",
+                "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
+                "KafkaTestSupport", "Primitives", "TestSupport",
             ]),
         tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
         tests(

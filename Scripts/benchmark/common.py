@@ -29,13 +29,14 @@ def build_postrider():
     return ROOT / ".build" / "release-build" / "release" / "postrider"
 
 
-def build_reference(name, library):
-    """Compiles one of Benchmarks with what pkg-config says of a library. Returns the program's path."""
+def build_reference(name, library=None):
+    """Compiles one of Benchmarks, with what pkg-config says of a library. Returns the program's path."""
     target = ROOT / ".build" / "benchmarks" / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    flags = subprocess.run(
-        ["pkg-config", "--cflags", "--libs", library], check=True, capture_output=True, text=True
-    ).stdout.split()
+    flags = []
+    if library is not None:
+        command = ["pkg-config", "--cflags", "--libs", library]
+        flags = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     source = ROOT / "Benchmarks" / f"{name}.c"
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", target, source, "-pthread", *flags], check=True)
     return target

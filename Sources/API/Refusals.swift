@@ -23,8 +23,13 @@ extension Problem {
                     + "aside so that other lanes go on, and more of its topics are taken when those are delivered")
         case .closed(let code):
             self.init(503, code, "Nothing is accepted now", "an operator has to decide; see /readyz")
-        case .noSpace:
-            self.init(507, "disk_full", "The disk is full", "records are accepted again when there is space")
+        case .noSpace(let wasWritten):
+            self.init(
+                507, "disk_full", "The disk is full",
+                wasWritten
+                    ? "a part of these records was written, and there is no space to undo it; only a start of the "
+                        + "gateway before there is space again would find them"
+                    : "records are accepted again when there is space")
         case .stalled(let wasWritten):
             self.init(
                 503, "sync_stalled", "The disk does not answer",

@@ -82,7 +82,7 @@ extension Writer {
         guard partition.first < partition.next else { return 0 }
         let limits = topic.effective(settings)
         let oldest = limits.retentionMs.flatMap {
-            $0 == TopicSettings.unlimited ? nil : clock.wallMilliseconds() - $0
+            $0 == TopicSettings.unlimited ? nil : retentionClock.wallMilliseconds(clock) - $0
         }
         let bytesMax = limits.retentionBytes.flatMap { $0 == TopicSettings.unlimited ? nil : $0 }
         guard oldest != nil || bytesMax != nil || partition.first < partition.low else { return 0 }

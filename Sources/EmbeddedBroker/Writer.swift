@@ -33,6 +33,7 @@ final class Writer {
     var pending = PendingChanges()
     /// What retention has still to look at.
     var sweep = RetentionSweep()
+    var retentionClock: RetentionClock
     let metrics: BrokerMetrics
     let log: Logger
 
@@ -42,6 +43,7 @@ final class Writer {
     ) throws(StoreError) {
         self.settings = settings
         self.clock = clock
+        retentionClock = RetentionClock(clock)
         self.log = log
         self.metrics = BrokerMetrics(metrics)
         connection = try Connection.open(

@@ -39,16 +39,19 @@ public final class Gateway: Sendable {
     /// Everything that it serves, for tests that hold the contract against it.
     public var routes: [Route] { server.routes }
 
-    /// Starts log and metrics for the whole process; once, before anything else.
-    public static func bootstrap(_ settings: Settings) -> MetricsRegistry {
-        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
-        let format = settings.log.format
-        LoggingSystem.bootstrap { StderrLogHandler(label: $0, level: level, format: format) }
+    /// Starts metrics and log for the whole process; once, before anything else. The log is to be flushed at the end.
+    public static func bootstrap(_ settings: Settings) -> (metrics: MetricsRegistry, log: LogBuffer) {
         let registry = MetricsRegistry()
         let process = ProcessMetrics()
         registry.collect { process.samples() }
         MetricsSystem.bootstrap(registry)
-        return registry
+        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
+        let format = settings.log.format
+        let buffer = LogBuffer(
+            to: StderrSink(),
+            ownLog: Logger(label: "postrider.log") { StderrLogHandler(label: $0, level: level, format: format) })
+        LoggingSystem.bootstrap { StderrLogHandler(label: $0, level: level, format: format, sink: buffer) }
+        return (registry, buffer)
     }
 
     /// Recovers, opens everything and begins to serve. Blocks while it recovers.

@@ -3,6 +3,7 @@ import Glibc
 import Journal
 public import Primitives
 import Spool
+import Telemetry
 
 /// `postrider serve` as a process: signals, and the exit code of each end.
 public enum ServeProcess {
@@ -12,15 +13,26 @@ public enum ServeProcess {
     /// Past the time-outs of requests and syncs, an orderly stop gives up.
     private static let lastResort = Duration.seconds(30)
 
+    /// The last log lines get this long to get out.
+    private static let lastLines = Duration.milliseconds(500)
+
+    /// Where a signal meets the gateway.
+    private enum Phase {
+        case starting
+        case running(Gateway)
+        case ending
+    }
+
     /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
-    /// one stops at once.
+    /// one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
+    /// and whatever recovery was doing, the next start does.
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.
     ///   - sinks: what lanes open instead of the broker's sinks; others only in tests.
     public static func run(
         _ settings: Settings, fileSystem: any FileSystem = SystemFileSystem(),
-        sinks: (any RecordSinkFactory) -> any RecordSinkFactory = { $0 }
+        sinks: @escaping @Sendable (any RecordSinkFactory) -> any RecordSinkFactory = { $0 }
     ) -> Never {
         // Blocked before any thread exists, so that only the waiting below sees them.
         var signals = sigset_t()
@@ -30,34 +42,51 @@ public enum ServeProcess {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         signal(SIGPIPE, SIG_IGN)
 
-        let metrics = Gateway.bootstrap(settings)
+        let (metrics, log) = Gateway.bootstrap(settings)
         // What ended it first: a failure during an orderly stop is no orderly stop.
         let failure = Lock<ExitReason?>(nil)
-        let gateway: Gateway
-        do throws(StartError) {
-            gateway = try Gateway.start(
-                settings, metrics: metrics, fileSystem: fileSystem, sinks: sinks,
-                ended: { reason in
-                    failure.withLock { $0 = $0 ?? reason }
-                    _ = WorkerThread(name: "exit") {
-                        usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
-                        _exit(reason.rawValue)
-                    }
-                })
-        } catch {
-            complain("postrider: \(error)")
-            exit(error.reason.rawValue)
+        let phase = Lock(Phase.starting)
+        _ = WorkerThread(name: "start") {
+            do throws(StartError) {
+                let gateway = try Gateway.start(
+                    settings, metrics: metrics, fileSystem: fileSystem, sinks: sinks,
+                    ended: { reason in
+                        failure.withLock { $0 = $0 ?? reason }
+                        _ = WorkerThread(name: "exit") {
+                            usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
+                            log.flush(within: lastLines)
+                            _exit(reason.rawValue)
+                        }
+                    })
+                phase.withLock { if case .starting = $0 { $0 = .running(gateway) } }
+            } catch {
+                log.write(Array("postrider: \(error)\n".utf8))
+                log.flush(within: lastLines)
+                exit(error.reason.rawValue)
+            }
         }
         waitForSignal(&signals)
+        let met = phase.withLock { phase in
+            defer { phase = .ending }
+            return phase
+        }
+        guard case .running(let gateway) = met else {
+            log.write(Array("postrider: stopped while it was starting\n".utf8))
+            log.flush(within: lastLines)
+            _exit((failure.withLock { $0 } ?? .stopped).rawValue)
+        }
         _ = WorkerThread(name: "stop") {
             gateway.stop()
+            log.flush(within: lastLines)
             exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
         // A disk that hangs must not keep it for ever.
         _ = WorkerThread(name: "stop-limit") {
             let limit = settings.stopTimeout + settings.spool.journal.syncTimeout + lastResort
             _ = Monitor(()).wait(until: SystemClock().now() + limit) { _ -> Void? in nil }
-            complain("postrider: the stop did not end within \(limit), leaving the rest to the next start")
+            let text = "postrider: the stop did not end within \(limit), leaving the rest to the next start\n"
+            log.write(Array(text.utf8))
+            log.flush(within: lastLines)
             _exit(ExitReason.spoolFailed.rawValue)
         }
         waitForSignal(&signals)

@@ -67,7 +67,7 @@ struct AppendQueue {
     /// Why an append cannot even wait; nil when it can.
     func refusal(bytes: Int, settings: JournalSettings) -> AppendFailure? {
         switch phase {
-        case .noSpace: .noSpace
+        case .noSpace: .noSpace(wasWritten: false)
         case .stalled: .stalled(wasWritten: false)
         case .failed: .failed(wasWritten: false)
         case .closing: .closed

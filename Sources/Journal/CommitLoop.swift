@@ -240,22 +240,24 @@ final class CommitLoop: @unchecked Sendable {
 
     private func writeFailed(_ error: FileSystemError) {
         guard error.isNoSpace, !error.isSync else { return fail(.io(error)) }
+        let isCutOff: Bool
         do throws(FileSystemError) {
-            try writer.eraseFailedFrame()
+            isCutOff = try writer.cutOffFailedFrame()
         } catch {
             return fail(.io(error))
         }
         // What was written before under `interval` was answered: it is published, not refused.
         if !unsynced.isEmpty, !sync() { return }
         seal()
-        let refused = shared.queue.withLock { queue in
+        let (inFlight, waiting) = shared.queue.withLock { queue in
             queue.busySince = nil
             if queue.phase != .closing { queue.phase = .noSpace }
             defer { queue.inFlight = [] }
-            return queue.inFlight + queue.takeAll()
+            return (queue.inFlight, queue.takeAll())
         }
         shared.log.error("no disk space, intake is closed", metadata: ["error": "\(error)"])
-        shared.refuse(refused, .noSpace)
+        shared.refuse(inFlight, .noSpace(wasWritten: !isCutOff))
+        shared.refuse(waiting, .noSpace(wasWritten: false))
         shared.keeper.spaceIsGone()
     }
 

@@ -39,8 +39,9 @@ public enum JournalError: Error, Sendable, CustomStringConvertible {
 
 /// Why an append was not acknowledged.
 public enum AppendFailure: Error, Equatable, Sendable {
-    /// No disk space. Nothing of it is stored; intake opens again by itself when there is space.
-    case noSpace
+    /// No disk space; intake opens again by itself when there is some. `wasWritten`: a part of this append was written
+    /// and there is not even the space to cut it off, so its outcome is unknown; otherwise nothing of it is stored.
+    case noSpace(wasWritten: Bool)
     /// A sync takes longer than `syncTimeout`. `wasWritten`: this append was part of it, so its outcome is unknown;
     /// otherwise nothing of it is stored.
     case stalled(wasWritten: Bool)
@@ -56,8 +57,8 @@ public enum AppendFailure: Error, Equatable, Sendable {
     /// Whether the records may appear although no success was reported.
     public var outcomeUnknown: Bool {
         switch self {
-        case .stalled(let wasWritten), .failed(let wasWritten): wasWritten
-        case .noSpace, .queueFull, .tooLarge, .closed: false
+        case .noSpace(let wasWritten), .stalled(let wasWritten), .failed(let wasWritten): wasWritten
+        case .queueFull, .tooLarge, .closed: false
         }
     }
 }

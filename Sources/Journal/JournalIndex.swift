@@ -54,9 +54,9 @@ final class MetaStore: @unchecked Sendable {
         // a moment.
         try state.withLock { (meta) throws(FileSystemError) -> UInt32 in
             let (above, overflow) = max(seen, meta.epochs.last ?? 0).addingReportingOverflow(1)
-            // Only a clock or a file name past February 2106 gets here.
+            // Only a file name past February 2106 gets here.
             if overflow { throw FileSystemError(call: "epoch", path: Meta.kind.name, errno: EOVERFLOW) }
-            let epoch = max(wallSeconds, above)
+            let epoch = wallSeconds <= Meta.wallSecondsMax ? max(wallSeconds, above) : above
             var changed = meta
             changed.append(epoch: epoch)
             try file.write(changed.encoded())

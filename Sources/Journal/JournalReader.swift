@@ -56,8 +56,21 @@ public final class JournalReader: @unchecked Sendable {
         walk = nil
     }
 
-    /// nil when the segment holds nothing more: the position then lies at its end.
+    /// The frame, or nil when there is nothing to read any more: the segment was released meanwhile, so its file is
+    /// gone or becomes another segment. Whoever still needs records reads them elsewhere.
     private func readDisk(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {
+        do throws(JournalError) {
+            return try readFile(segment, isActive: isActive)
+        } catch {
+            // Nothing good is mistaken for it: every segment has a salt of its own.
+            let isThere = shared.index.withLock { index in index.segments.contains { $0.header == segment.header } }
+            guard !isThere else { throw error }
+            walk = nil
+            return nil
+        }
+    }
+
+    private func readFile(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {
         var lost: Range<LSN>?
         do throws(FileSystemError) {
             if walk?.header != segment.header {

@@ -35,6 +35,8 @@ public struct JournalSettings: Hashable, Sendable {
     /// New segments are filled with zeros ahead of time: a sync that overwrites written blocks has no block allocation
     /// or extent conversion to journal, and takes about half as long.
     public var zeroFill = true
+    /// Released segments kept on disk to be the next spares, beside the one that is ready. Needs `zeroFill`.
+    public var releasedSegmentsKept = 1
     /// Sequences in one epoch; then the journal takes a new epoch while running. Lowered by tests.
     package var sequencesPerEpoch = UInt64(UInt32.max)
 

@@ -40,7 +40,7 @@ final class Keeper: @unchecked Sendable {
     private let shared: JournalShared
     private let checkpointFile: SlotFile
     private var written: Checkpoint
-    private var spares = 0
+    private var spares: SpareSegments
     private var reserve: (any File)?
     private var reserveIsFull = false
 
@@ -48,18 +48,21 @@ final class Keeper: @unchecked Sendable {
         self.shared = shared
         self.checkpointFile = checkpointFile
         written = checkpoint
+        spares = SpareSegments(
+            directory: shared.directory, fileSystem: shared.fileSystem, settings: shared.settings)
     }
 
     func run() {
         if shared.queue.withLock({ $0.phase }) == .noSpace { emptyReserve() }
         while true {
-            provideSpare()
             do throws(FileSystemError) {
                 try writeCheckpoint()
-                try deleteSegments()
+                try releaseSegments()
             } catch {
-                return shared.fail(.io(error))
+                guard isForLackOfSpace(error) else { return shared.fail(.io(error)) }
             }
+            // After them: what was released may be the next spare.
+            provideSpare()
             let deadline = shared.clock.now() + shared.settings.keeperInterval
             let state = shared.keeper.monitor.wait(until: deadline) { state -> KeeperSignal.State? in
                 guard state.poked || state.spaceGone || state.stopping else { return nil }
@@ -76,8 +79,20 @@ final class Keeper: @unchecked Sendable {
 
     /// The last checkpoint: after it a start reads nothing again. - Precondition: both threads have ended.
     func finish() throws(FileSystemError) {
-        try writeCheckpoint()
-        try deleteSegments()
+        do throws(FileSystemError) {
+            try writeCheckpoint()
+            try releaseSegments()
+        } catch {
+            guard isForLackOfSpace(error) else { throw error }
+        }
+    }
+
+    /// CHECKPOINT is overwritten in place and deleting gives space, but file systems that copy on write need some for
+    /// both. The slot that stands is good, and a later round tries again: nothing is lost but time at the next start.
+    private func isForLackOfSpace(_ error: FileSystemError) -> Bool {
+        guard error.isNoSpace, !error.isSync else { return false }
+        shared.log.warning("no disk space for the journal's housekeeping", metadata: ["error": "\(error)"])
+        return true
     }
 
     private func provideSpare() {
@@ -85,12 +100,10 @@ final class Keeper: @unchecked Sendable {
         guard phase == .noSpace || phase == .running && !hasSpare else { return }
         do throws(FileSystemError) {
             if !hasSpare {
-                spares += 1
-                let spare = try SpareSegment.make(
-                    number: spares, directory: shared.directory, fileSystem: shared.fileSystem,
-                    settings: shared.settings)
+                let spare = try spares.make()
                 shared.queue.withLock { $0.spare = spare }
             }
+            if phase == .noSpace { try spares.removeReleased() }
             // Last, so that while there is no space the reserve stays with those it is for.
             if !reserveIsFull { try makeReserve() }
             let reopened = shared.queue.withLock { queue in
@@ -123,16 +136,21 @@ final class Keeper: @unchecked Sendable {
     }
 
     /// Whole segments, oldest first, that the synced CHECKPOINT says nobody needs.
-    private func deleteSegments() throws(FileSystemError) {
+    private func releaseSegments() throws(FileSystemError) {
         while true {
-            let path = shared.index.withLock { index -> String? in
+            // First out of the index: a reader that meets other bytes in the file must be able to tell why.
+            let segment = shared.index.withLock { index -> SegmentInfo? in
                 // The last one stays: its base proves what is below.
                 guard index.segments.count > 1, index.segments[0].end <= written.released else { return nil }
-                return index.segments[0].path
+                return index.segments.removeFirst()
             }
-            guard let path else { break }
-            try shared.fileSystem.remove(path)
-            shared.index.withLock { _ = $0.segments.removeFirst() }
+            guard let segment else { break }
+            do throws(FileSystemError) {
+                try spares.take(segment, missing: shared.queue.withLock { $0.spare == nil })
+            } catch {
+                shared.index.withLock { $0.segments.insert(segment, at: 0) }
+                throw error
+            }
         }
         let (count, bytes) = shared.index.withLock { ($0.segments.count, $0.usedBytes) }
         shared.metrics.segments.record(count)

@@ -10,6 +10,8 @@ struct Meta: Equatable {
     /// Older starts than these many are forgotten: a checkpoint of theirs would count as unknown history.
     static let epochsMax = 8192
     static let quarantinedMax = 1024
+    /// The year 2100: a clock past it is wrong, and the epochs up to the greatest number would be used up for good.
+    static let wallSecondsMax: UInt32 = 4_102_444_800
 
     var spool: SpoolID
     var lanes: Int

@@ -373,7 +373,7 @@ struct Recovery {
     /// Segments that cannot be read leave the chain; half-made files and old `.broken` ones go.
     private mutating func setAside() throws(FileSystemError) {
         for name in try fileSystem.list(directory)
-        where name.hasSuffix(SpareSegment.suffix) || name.hasSuffix(".new") {
+        where name.hasSuffix(SpareSegments.suffix) || name.hasSuffix(".new") {
             try fileSystem.remove(directory + "/" + name)
         }
         for (name, _) in headless {

@@ -11,6 +11,8 @@ struct SegmentInfo: Sendable {
     var usedBytes: Int64
     /// Header checksum of its last frame, or of the segment while it has none.
     var lastChecksum: UInt32
+    /// This process made its file, which still has the length of a segment.
+    var isWhole = false
     /// Byte ranges that hold broken frames nobody needs: readers jump over them.
     var skips: [Range<Int64>] = []
 

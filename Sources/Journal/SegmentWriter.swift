@@ -77,12 +77,20 @@ struct SegmentWriter {
     }
 
     /// After `write` threw for lack of space: makes sure that the frame can never be taken for a good one, although
-    /// an unknown part of it was written.
-    func eraseFailedFrame() throws(FileSystemError) {
-        guard let active else { return }
-        let zeros = [UInt8](repeating: 0, count: Format.frameHeaderBytes)
-        try active.file.writeAll(zeros, at: active.info.usedBytes)
+    /// an unknown part of it was written. The file is cut off there, since overwriting could need space as well.
+    ///
+    /// - Returns: false when not even that finds space: a start before the next segment may find the frame.
+    mutating func cutOffFailedFrame() throws(FileSystemError) -> Bool {
+        guard let active else { return true }
+        self.active?.info.isWhole = false
+        do throws(FileSystemError) {
+            try active.file.truncate(active.info.usedBytes)
+        } catch {
+            guard error.isNoSpace else { throw error }
+            return false
+        }
         try active.file.syncData()
+        return true
     }
 
     /// Everything written so far is synced when this returns. After an error the file is condemned.
@@ -133,49 +141,11 @@ struct SegmentWriter {
         try fileSystem.syncDirectory(directory)
         let info = SegmentInfo(
             header: header, path: path, end: base, usedBytes: Int64(Format.segmentHeaderBytes),
-            lastChecksum: header.checksum)
+            lastChecksum: header.checksum, isWhole: true)
         active = Active(file: file, info: info)
         next = base
         durable = base
         proven = base
         return info
-    }
-}
-
-/// An empty segment file, ready to be named.
-enum SpareSegment {
-    static let suffix = ".spare"
-    private static let chunkBytes = 1 << 20
-    private static let chunksPerSync = 8
-
-    /// - Parameter number: never used before by this process: the writer may be renaming the last one right now.
-    static func make(
-        number: Int, directory: String, fileSystem: any FileSystem, settings: JournalSettings
-    ) throws(FileSystemError) -> any File {
-        let file = try fileSystem.open("\(directory)/\(number)\(suffix)", .createOrTruncate)
-        do throws(FileSystemError) {
-            try fill(file, settings)
-        } catch {
-            // The space that was there is worth more than a file that cannot be used.
-            do throws(FileSystemError) { try fileSystem.remove(file.path) } catch {}
-            throw error
-        }
-        return file
-    }
-
-    private static func fill(_ file: any File, _ settings: JournalSettings) throws(FileSystemError) {
-        try file.allocate(Int64(settings.segmentBytes))
-        if settings.zeroFill {
-            let zeros = [UInt8](repeating: 0, count: min(chunkBytes, settings.segmentBytes))
-            var offset = 0
-            while offset < settings.segmentBytes {
-                let rest = zeros[..<min(zeros.count, settings.segmentBytes - offset)]
-                try file.writeAll(Array(rest), at: Int64(offset))
-                offset += rest.count
-                // In slices, so that a commit's sync does not queue behind all of it.
-                if (offset / chunkBytes) % chunksPerSync == 0 { try file.syncData() }
-            }
-        }
-        try file.syncData()
     }
 }

@@ -52,6 +52,7 @@ public final class LaneReader {
         self.fileSystem = fileSystem
         position = state.withLock { $0.cursors.lanes[lane].undelivered }
         reader = journal.reader(from: position)
+        // The cursor may have moved since the start: where nothing of the lane was found, parking only moves it.
         backlog.read(EmptyCollection(), end: position)
     }
 

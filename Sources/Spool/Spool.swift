@@ -13,8 +13,8 @@ public enum SpoolRefusal: Error, Equatable, Sendable {
     case topicBacklog(topic: TopicName, lane: Int)
     /// An operator has to decide something first, which the code names (for example `spool_history_unknown`).
     case closed(code: String)
-    /// No disk space; intake opens again by itself.
-    case noSpace
+    /// No disk space; intake opens again by itself. `wasWritten`: a part of these records was, and could not be undone.
+    case noSpace(wasWritten: Bool)
     /// A sync takes longer than `spool.sync_timeout`. `wasWritten`: of these records.
     case stalled(wasWritten: Bool)
     /// A write or sync failed, and the process is about to exit.
@@ -27,15 +27,15 @@ public enum SpoolRefusal: Error, Equatable, Sendable {
 
     public var outcomeUnknown: Bool {
         switch self {
-        case .stalled(let wasWritten), .failed(let wasWritten): wasWritten
-        case .quota, .topicBacklog, .closed, .noSpace, .queueFull, .tooLarge, .stopping: false
+        case .noSpace(let wasWritten), .stalled(let wasWritten), .failed(let wasWritten): wasWritten
+        case .quota, .topicBacklog, .closed, .queueFull, .tooLarge, .stopping: false
         }
     }
 
     init(_ failure: AppendFailure) {
         self =
             switch failure {
-            case .noSpace: .noSpace
+            case .noSpace(let wasWritten): .noSpace(wasWritten: wasWritten)
             case .stalled(let wasWritten): .stalled(wasWritten: wasWritten)
             case .failed(let wasWritten): .failed(wasWritten: wasWritten)
             case .queueFull: .queueFull
@@ -216,8 +216,8 @@ public final class Spool: Sendable {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
             case .failure(let failure):
-                // What was written stays counted: a sync that returns late publishes it.
-                if !failure.outcomeUnknown {
+                // What hangs stays counted: a sync that returns late publishes it.
+                if failure != .stalled(wasWritten: true) {
                     counts.forEach { topic, count in
                         let backlog = backlog(of: topic)
                         backlog.remove(topic, count)

@@ -36,6 +36,30 @@ import Testing
         #expect(try harness.sink().deliver([outgoing(34)]).map(\.offset) == [11])
     }
 
+    @Test func retention_RemovesNothingTooEarly_WhenTheClockJumpsByHours() throws {
+        let harness = try BrokerHarness()
+        let hourMs: Int64 = 3_600_000
+        _ = try harness.create(orders, TopicSettings(retentionMs: 2 * hourMs))
+        try harness.sink().deliver([outgoing(1, atMs: harness.clock.wallMilliseconds())])
+        // Ahead and back again, as by an operator's slip; each stands for half an hour.
+        for hours: Int64 in [5, -5, -9, 9] {
+            harness.clock.jumpWall(milliseconds: hours * hourMs)
+            for _ in 0..<2 { try harness.pass(.seconds(600)) }
+            #expect(try harness.values(orders)[0] == ["v1"], "\(hours) hours")
+        }
+        // Two hours have passed by every clock now.
+        try harness.pass(.seconds(4000))
+        #expect(try harness.values(orders)[0] == [])
+
+        // A jump that stays is the truth.
+        try harness.sink().deliver([outgoing(2, atMs: harness.clock.wallMilliseconds())])
+        harness.clock.jumpWall(milliseconds: 5 * hourMs)
+        try harness.pass(.seconds(3000))
+        #expect(try harness.values(orders)[0] == ["v2"])
+        try harness.pass(.seconds(900))
+        #expect(try harness.values(orders)[0] == [])
+    }
+
     @Test func retention_RemovesBySizeOfAPartition() throws {
         let harness = try BrokerHarness { $0.retentionBytes = 5_000 }
         let value = String(repeating: "x", count: 1000)

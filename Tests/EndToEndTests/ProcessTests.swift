@@ -2,6 +2,7 @@ import GatewayTestSupport
 import Glibc
 import JSON
 import Primitives
+import TestSupport
 import Testing
 
 /// Starting and ending the real process: exit codes, messages, signals.
@@ -86,6 +87,23 @@ import Testing
         process.signal(SIGTERM)
         #expect(process.waitForEnd(within: .seconds(5)) == .exited(25))
         let again = try GatewayProcess(in: process.directory)
+        #expect(try again.client().read(1, as: "reader", from: "orders").count == 1)
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT]) func signal_EndsAStart_InTheMiddleOfRecovery(number: Int32) throws {
+        let first = try GatewayProcess()
+        try first.client().produce("orders", "kept")
+        first.killNow()
+        // Recovery waits for whoever writes into it: it is older than all segments, so the first that is read.
+        let pipe = first.directory.path + "/data/spool/00000000000000000001.seg"
+        #expect(mkfifo(pipe, 0o600) == 0)
+        let process = try GatewayProcess(in: first.directory)
+        #expect(process.waitForEnd(within: .milliseconds(300)) == nil)
+        process.signal(number)
+        #expect(process.waitForEnd(within: .seconds(5)) == .exited(0))
+        #expect(try process.log().contains("stopped while it was starting"))
+        #expect(unlink(pipe) == 0)
+        let again = try GatewayProcess(in: first.directory)
         #expect(try again.client().read(1, as: "reader", from: "orders").count == 1)
     }
 

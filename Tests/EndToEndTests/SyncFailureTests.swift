@@ -1,3 +1,4 @@
+import Broker
 import Gateway
 import GatewayTestSupport
 import Glibc
@@ -6,7 +7,7 @@ import Primitives
 import TestSupport
 import Testing
 
-/// The process's own end after a failed sync; in a child of this test, because the fault needs a fake file system.
+/// The process's own ends, in children of these tests, because the faults need a fake file system or a fake broker.
 @Suite struct SyncFailureTests {
     @Test func failedSync_EndsTheProcess_WithItsOwnCode() async throws {
         // This process's, so that it is removed.
@@ -16,6 +17,51 @@ import Testing
         }
         withExtendedLifetime(directory) {}
     }
+
+    @Test func twin_EndsTheProcess_WithItsOwnCode() async throws {
+        let directory = try TemporaryDirectory()
+        await #expect(processExitsWith: .exitCode(23)) { [path = directory.path as String] in
+            try serveUntilTheBrokerEndsIt(in: path, .twin(epoch: 1, nonce: 1))
+        }
+        withExtendedLifetime(directory) {}
+    }
+
+    @Test func brokerThatRefusesForGood_EndsTheProcess_WithItsOwnCode() async throws {
+        let directory = try TemporaryDirectory()
+        await #expect(processExitsWith: .exitCode(24)) { [path = directory.path as String] in
+            let error = BrokerError(.processFatal, code: "refused", detail: "as told by the test")
+            try serveUntilTheBrokerEndsIt(in: path, .refuse(error))
+        }
+        withExtendedLifetime(directory) {}
+    }
+}
+
+/// Never returns: the process ends at the hand-over of a record that was accepted.
+private func serveUntilTheBrokerEndsIt(in directory: String, _ fault: FakeSinks.Fault) throws {
+    var settings = Settings.small
+    settings.dataDirectory = directory
+    let port = try unusedPort()
+    try settings.listen(on: "127.0.0.1:\(port)")
+    let sinks = FakeSinks(FakeLog(), plan: { $0.operation == .deliver && !$0.batch.isEmpty ? fault : nil })
+    let client = WorkerThread(name: "client") {
+        do {
+            let isServing = eventually {
+                do {
+                    return try HTTPClient(port: port).request("GET", "/readyz").status == 200
+                } catch {
+                    return false
+                }
+            }
+            let answer = try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1])
+            // It is in the spool, and the spool stays for whoever is right.
+            if isServing, answer.status == 202 { return }
+        } catch {
+            ServeProcess.complain("\(error)")
+        }
+        _exit(99)
+    }
+    defer { client.join() }
+    ServeProcess.run(settings, sinks: { _ in sinks })
 }
 
 /// Never returns: the process ends.

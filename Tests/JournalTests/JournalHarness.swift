@@ -30,9 +30,13 @@ final class JournalHarness: Sendable {
 
     static var quiet: Logger { Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }) }
 
-    init(_ fileSystem: FakeFileSystem, settings: JournalSettings = JournalHarness.settings) throws(JournalError) {
+    init(
+        _ fileSystem: FakeFileSystem, settings: JournalSettings = JournalHarness.settings,
+        clock: any TimeSource = SystemClock()
+    ) throws(JournalError) {
         let opened = try Journal.open(
-            directory: Self.directory, settings: settings, lanes: 8, fileSystem: fileSystem, log: Self.quiet)
+            directory: Self.directory, settings: settings, lanes: 8, fileSystem: fileSystem, clock: clock,
+            log: Self.quiet)
         let timers = TimerThread()
         self.timers = timers
         report = opened.report

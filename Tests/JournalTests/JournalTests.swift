@@ -106,7 +106,7 @@ import Testing
             if result.value != nil { accepted += records } else { refusal = result.failure }
             if refusal != nil { break }
         }
-        #expect(refusal == .noSpace)
+        #expect(refusal == .noSpace(wasWritten: false))
         #expect(refusal?.outcomeUnknown == false)
         #expect(harness.journal.intakeClosed == "no_space")
         // Reading goes on, and so does what the reserve is for.
@@ -161,7 +161,7 @@ import Testing
         let deadline = SystemClock().now() + .seconds(10)
         harness.waitUntilQuiet(disk)
         disk.inject(.error(ENOSPC), atCall: 0)
-        #expect(harness.append(["refused"]).failure == .noSpace)
+        #expect(harness.append(["refused"]).failure == .noSpace(wasWritten: false))
         while harness.journal.intakeClosed != nil, SystemClock().now() < deadline { sched_yield() }
         #expect(harness.append(["kept"]).value != nil)
         // Everything before is released: what is deleted must not be the segment in use.
@@ -291,7 +291,7 @@ import Testing
         disk.setCapacity(1)
         let next = try JournalHarness(disk)
         #expect(next.journal.intakeClosed == "no_space")
-        #expect(next.append(["refused"]).failure == .noSpace)
+        #expect(next.append(["refused"]).failure == .noSpace(wasWritten: false))
         #expect(try next.texts() == ["kept"])
         disk.setCapacity(nil)
         let deadline = SystemClock().now() + .seconds(10)

@@ -18,6 +18,10 @@ public final class FakeFileSystem: FileSystem {
         case error(Int32)
         /// Writes half of the bytes, then reports only those.
         case shortWrite
+        /// Writes everything, and then says that it failed.
+        case errorAfterWrite(Int32)
+        /// Does not return before `releaseHangs`.
+        case hang
         /// The process dies before the call.
         case die
     }
@@ -30,6 +34,8 @@ public final class FakeFileSystem: FileSystem {
             var durable: [UInt8] = []
             var pending: [Change] = []
             var locked = false
+            /// A sync of it failed.
+            var condemned = false
         }
 
         enum Change {
@@ -55,10 +61,23 @@ public final class FakeFileSystem: FileSystem {
         var failWrites: (name: String, errno: Int32)?
         var failPaths: (suffix: String, errno: Int32)?
         var kind = FileSystemKind.local
+        var noSpace: NoSpace?
+        var syncsOfCondemned = 0
+    }
+
+    /// Calls that may need space, from one on, and only so many of them, find none.
+    struct NoSpace {
+        static let calls: Set = ["open", "posix_fallocate", "pwrite", "ftruncate", "rename", "unlink"]
+
+        var errno: Int32
+        var from: Int
+        var left: Int
+        var writingFirst: Bool
     }
 
     let state = Lock(State())
     private let gate = Monitor(false)
+    private let hangs = Monitor((now: false, released: false))
 
     public init() {}
 
@@ -91,6 +110,30 @@ public final class FakeFileSystem: FileSystem {
     /// What it says that it is.
     public func setKind(_ kind: FileSystemKind) { state.withLock { $0.kind = kind } }
 
+    /// From the `number`th changing call on, `count` calls that may need space fail: every one of them, as on the file
+    /// systems that need space even to overwrite and to delete. nil: there is space again.
+    ///
+    /// - Parameter writingFirst: a write does all that it should before it fails.
+    public func failSpace(_ errno: Int32?, atCall number: Int = 0, count: Int = .max, writingFirst: Bool = false) {
+        state.withLock { state in
+            state.noSpace = errno.map {
+                NoSpace(errno: $0, from: state.calls + number, left: count, writingFirst: writingFirst)
+            }
+        }
+    }
+
+    /// Syncs of files of which a sync had failed: a program must not believe those.
+    public var syncsOfCondemned: Int { state.withLock { $0.syncsOfCondemned } }
+
+    /// Whether a call met `Fault.hang` and has not returned.
+    public var isHanging: Bool { hangs.withLock { $0.now } }
+
+    /// Ends every `Fault.hang`, also later ones.
+    public func releaseHangs() {
+        hangs.withLock { $0.released = true }
+        hangs.broadcast()
+    }
+
     /// Syncs hang until `release`.
     public func holdSyncs() { gate.withLock { $0 = true } }
 
@@ -113,6 +156,7 @@ public final class FakeFileSystem: FileSystem {
             let new = Node()
             var content = node.content.withLock { $0 }
             content.locked = false
+            content.condemned = false
             new.content.withLock { $0 = content }
             copies[ObjectIdentifier(node)] = new
             return new
@@ -280,12 +324,24 @@ public final class FakeFileSystem: FileSystem {
             let fault = state.faults.removeValue(forKey: state.calls)
             if case .die = fault { state.dead = true }
             if let failing = state.failPaths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
+            if let failing = state.noSpace, NoSpace.calls.contains(call), state.calls >= failing.from, failing.left > 0
+            {
+                state.noSpace?.left -= 1
+                return failing.writingFirst ? .errorAfterWrite(failing.errno) : .error(failing.errno)
+            }
             return fault
         }
         switch fault {
+        case .hang:
+            hangs.withLock { $0.now = true }
+            _ = hangs.wait { $0.released ? true : nil }
+            hangs.withLock { $0.now = false }
+            return nil
+        case .errorAfterWrite(let code) where call != "pwrite":
+            throw FileSystemError(call: call, path: path, errno: code)
         case .error(let code): throw FileSystemError(call: call, path: path, errno: code)
         case .die: throw FileSystemError(call: call, path: path, errno: EIO)
-        case .shortWrite, nil: return fault
+        case .shortWrite, .errorAfterWrite, nil: return fault
         }
     }
 
@@ -377,17 +433,26 @@ private final class FakeFile: File {
             initialized = count
         }
         try apply(.write(offset: Int(offset), bytes: copy), "pwrite")
+        if case .errorAfterWrite(let code) = fault {
+            throw FileSystemError(call: "pwrite", path: path, errno: code)
+        }
         return count
     }
 
     func syncData() throws(FileSystemError) {
+        if node.content.withLock({ $0.condemned }) { owner.state.withLock { $0.syncsOfCondemned += 1 } }
         do throws(FileSystemError) {
             try owner.change("fdatasync", path)
             try owner.holdOrFailSync("fdatasync", path)
         } catch {
             // As Linux does: the pages count as clean, and no later sync writes them (Rebello et al., USENIX ATC 2020).
             // (A process that died in the call leaves its page cache as it was.)
-            if !owner.state.withLock({ $0.dead }) { node.content.withLock { $0.pending = [] } }
+            if !owner.state.withLock({ $0.dead }) {
+                node.content.withLock { content in
+                    content.pending = []
+                    content.condemned = true
+                }
+            }
             throw error
         }
         try owner.whileAlive("fdatasync", path) { _ in

@@ -1,0 +1,118 @@
+import Glibc
+import Primitives
+import Records
+import TestSupport
+import Testing
+
+@testable import Journal
+
+/// Released segments become the next ones: see "Deletion" in docs/JOURNAL.md.
+@Suite struct SegmentReuseTests {
+    private func waitUntil(_ condition: () -> Bool) -> Bool {
+        let deadline = SystemClock().now() + .seconds(10)
+        while !condition(), SystemClock().now() < deadline { sched_yield() }
+        return condition()
+    }
+
+    private func segments(_ disk: FakeFileSystem) -> [String] { disk.paths.filter { $0.hasSuffix(".seg") } }
+
+    /// Fills segments one after the other, each released as soon as the next is there.
+    private func flow(_ harness: JournalHarness, _ disk: FakeFileSystem, segments count: Int) {
+        for _ in 0..<count {
+            let last = segments(disk).last
+            while segments(disk).last == last {
+                #expect(harness.append([String(repeating: "x", count: 3000)]).value != nil)
+            }
+            harness.released.withLock { $0 = harness.journal.durable }
+            #expect(waitUntil { segments(disk).count == 1 })
+            harness.waitUntilQuiet(disk)
+        }
+    }
+
+    @Test func steadyFlow_NeitherMakesNorDeletesFiles() throws {
+        let disk = FakeFileSystem()
+        let harness = try JournalHarness(disk)
+        flow(harness, disk, segments: 3)
+        let before = disk.log.count
+        flow(harness, disk, segments: 8)
+        let calls = disk.log[before...]
+        #expect(calls.filter { $0 == "rename" }.count >= 16)
+        #expect(!calls.contains("unlink") && !calls.contains("open"))
+        harness.close()
+        let next = try JournalHarness(disk.withoutPower(.losesEverythingUnsynced))
+        #expect(disk.paths.filter { $0.hasSuffix(".broken") } == [])
+        #expect(next.report.tornBytes == 0 && next.report.ignoredLosses == [])
+        next.close()
+    }
+
+    @Test func segments_AreDeleted_WhereTheyAreNotFilledWithZeros() throws {
+        let disk = FakeFileSystem()
+        var settings = JournalHarness.settings
+        settings.zeroFill = false
+        let harness = try JournalHarness(disk, settings: settings)
+        flow(harness, disk, segments: 3)
+        #expect(disk.log.filter { $0 == "unlink" }.count >= 3)
+        harness.close()
+    }
+
+    @Test func reader_GoesOnAfterThem_WhenItsSegmentsWereReleasedAndOverwritten() throws {
+        let disk = FakeFileSystem()
+        var settings = JournalHarness.settings
+        settings.tailBytesMax = 1
+        let harness = try JournalHarness(disk, settings: settings)
+        for request in 0..<30 { #expect(harness.append(scriptedRecords(request)).value != nil) }
+        #expect(segments(disk).count > 3)
+        // One that has its segment's file open, and one that comes later.
+        let reading = harness.journal.reader(from: .zero)
+        #expect(try reading.next() != nil)
+        let late = harness.journal.reader(from: .zero)
+        let middle = try #require(try harness.read().map(\.lsn).dropFirst(25).first)
+        harness.released.withLock { $0 = middle }
+        harness.waitUntilQuiet(disk)
+        // One is ready, one is kept.
+        #expect(disk.paths.filter { $0.hasSuffix(".spare") }.count == 2)
+        let left = try harness.read(from: middle).map(\.text)
+        for reader in [reading, late] {
+            var texts: [String] = []
+            while let frame = try reader.next() {
+                try frame.forEachRecord { texts.append(String(decoding: $1, as: UTF8.self)) }
+            }
+            #expect(texts.suffix(left.count) == left[...])
+        }
+        harness.close()
+    }
+
+    /// Broken records that somebody needs stay an error, whatever was released before them.
+    @Test func reader_StillReportsCorruption_InSegmentsThatAreThere() throws {
+        let disk = FakeFileSystem()
+        var settings = JournalHarness.settings
+        settings.tailBytesMax = 1
+        let harness = try JournalHarness(disk, settings: settings)
+        for request in 0..<30 { #expect(harness.append(scriptedRecords(request)).value != nil) }
+        let path = try #require(segments(disk).dropFirst().first)
+        disk.overwrite(path) { bytes in for place in 5000..<5100 { bytes[place] ^= 0xFF } }
+        #expect(throws: JournalError.self) { _ = try harness.read() }
+        harness.close()
+    }
+
+    @Test func checkpointAndDeletion_WaitForSpace_AndEndNothing() throws {
+        for suffix in ["CHECKPOINT", ".seg"] {
+            let disk = FakeFileSystem()
+            let harness = try JournalHarness(disk)
+            for request in 0..<12 { #expect(harness.append(scriptedRecords(request)).value != nil) }
+            harness.waitUntilQuiet(disk)
+            let count = segments(disk).count
+            #expect(count > 1)
+            disk.failPaths((suffix, ENOSPC))
+            harness.released.withLock { $0 = harness.journal.durable }
+            let calls = disk.calls
+            #expect(waitUntil { disk.calls > calls + 3 })
+            #expect(segments(disk).count == count && harness.failures.withLock { $0.isEmpty })
+            disk.failPaths(nil)
+            #expect(waitUntil { segments(disk).count == 1 })
+            #expect(harness.append(["on"]).value != nil)
+            harness.close()
+            #expect(harness.failures.withLock { $0.isEmpty })
+        }
+    }
+}
