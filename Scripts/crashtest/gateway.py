@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import pathlib
 import re
 import signal
 import socket
@@ -36,12 +37,15 @@ class Gateway:
     def start(self):
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory]
-                + self.arguments,
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    def command(self):
+        serve = [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory]
+        return [str(word) for word in serve + self.arguments]
 
     def wait_until_ready(self):
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -72,6 +76,20 @@ class Gateway:
         status = self._process.wait()
         if status != -signal.SIGKILL:
             raise Failed(f"the gateway exited by itself with status {status}\n{self.log_tail()}")
+
+    def freeze(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wait_until_frozen(self):
+        """Until no thread is inside a system call any more: what it was about has happened, or has not begun."""
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while not all(state == "T" for state in thread_states(self.pid)):
+            if time.monotonic() > deadline:
+                raise Failed(f"not every thread stops within {STOP_SECONDS_MAX} s")
+            time.sleep(0.005)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self):
         """As an operator does: SIGTERM, and it must end well."""
@@ -142,6 +160,15 @@ def lane_lags(metrics):
     """metrics: Prometheus text."""
     lags = re.findall(r'^postrider_lane_lag_records\{lane="(\d+)"\} (\S+)$', metrics, re.MULTILINE)
     return {int(lane): float(lag) for lane, lag in lags}
+
+
+def thread_states(pid):
+    """The letter of each thread's state (proc(5))."""
+    states = []
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        # The name, in brackets, may hold anything.
+        states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def free_port():

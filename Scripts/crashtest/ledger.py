@@ -3,8 +3,9 @@
 import collections
 import itertools
 import threading
+import time
 
-from crashtest.checker import Answer, Consumed, Sent
+from crashtest.checker import PROMISES, Consumed, Sent
 
 
 class Ledger:
@@ -28,9 +29,11 @@ class Ledger:
 
     def settle(self, records, answer, receipts=()):
         with self._lock:
+            now = time.monotonic()
             for record in records:
                 record.answer = answer
-            if answer is Answer.ACCEPTED and receipts:
+                record.answered_at = now
+            if answer in PROMISES and receipts:
                 # In one lane, so when the last of a topic is delivered all before it are.
                 self._receipts[records[0].producer, records[0].topic] = receipts[-1]
 
