@@ -88,12 +88,12 @@ public final class JournalReader: @unchecked Sendable {
                 }
                 let after = (walk?.offset ?? 0) + Int64(Format.alignment)
                 if let found = try walk?.findHeader(from: after) {
-                    next = found.header.first
                     if found.header.first <= position {
                         // Broken bytes on the way to the position: nobody needs what was in them.
                         walk?.jump(to: found.offset)
                         continue
                     }
+                    next = found.header.first
                 }
                 break
             }
@@ -104,5 +104,19 @@ public final class JournalReader: @unchecked Sendable {
             throw .io(error)
         }
         throw .corruption([lost], detail: segment.path)
+    }
+}
+
+extension Journal.Opened {
+    /// Reads what was recovered, without starting the journal. Any thread.
+    package func reader(from lsn: LSN) -> JournalReader {
+        let index = JournalIndex(
+            segments: parts.segments, tail: MemoryTail(bytesMax: 0), durable: end, written: end)
+        let shared = JournalShared(
+            directory: parts.directory, settings: parts.settings, fileSystem: parts.fileSystem, clock: parts.clock,
+            log: parts.log, index: index, meta: parts.meta,
+            hooks: JournalHooks(
+                published: { _, _, _ in }, checkpoint: { _ in (.zero, []) }, failed: { _ in }))
+        return JournalReader(shared: shared, from: lsn)
     }
 }
