@@ -68,6 +68,8 @@ class Result:
     committed_unacked: int = 0
     # Not on the last line, but without them the run proves nothing about consumers.
     polled: int = 0
+    # Answered `buffered`, and taken by a power failure as it may.
+    buffered_lost: int = 0
     commits: int = 0
     # What was still under way at the end, in words.
     unsettled: list = dataclasses.field(default_factory=list)
@@ -139,7 +141,9 @@ def check_contents(sent, log, by_content, found, result, power_losses):
             continue
         if record.answer in PROMISES and not may_be_lost(record, power_losses):
             result.add("lost", f"{describe(record)} was accepted and is not in the log")
-        elif record.answer is not Answer.NOT_ACCEPTED and record.request in present:
+            continue
+        result.buffered_lost += record.answer is Answer.BUFFERED
+        if record.answer is not Answer.NOT_ACCEPTED and record.request in present:
             result.add("lost", f"{describe(record)} is missing from a request that is in the log in part")
     seen = collections.Counter()
     for record in log:

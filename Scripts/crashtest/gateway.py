@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import pathlib
 import re
 import signal
 import socket
@@ -80,14 +79,6 @@ class Gateway:
     def freeze(self):
         self._process.send_signal(signal.SIGSTOP)
 
-    def wait_until_frozen(self):
-        """Until no thread is inside a system call any more: what it was about has happened, or has not begun."""
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        while not all(state == "T" for state in thread_states(self.pid)):
-            if time.monotonic() > deadline:
-                raise Failed(f"not every thread stops within {STOP_SECONDS_MAX} s")
-            time.sleep(0.005)
-
     def thaw(self):
         self._process.send_signal(signal.SIGCONT)
 
@@ -160,15 +151,6 @@ def lane_lags(metrics):
     """metrics: Prometheus text."""
     lags = re.findall(r'^postrider_lane_lag_records\{lane="(\d+)"\} (\S+)$', metrics, re.MULTILINE)
     return {int(lane): float(lag) for lane, lag in lags}
-
-
-def thread_states(pid):
-    """The letter of each thread's state (proc(5))."""
-    states = []
-    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
-        # The name, in brackets, may hold anything.
-        states.append(stat.read_text().rpartition(")")[2].split()[0])
-    return states
 
 
 def free_port():

@@ -189,6 +189,12 @@ class CheckerTests(unittest.TestCase):
         self.assertEqual(lost(Answer.BUFFERED, 100, [50, 110]), 1)
         self.assertEqual(lost(Answer.ACCEPTED, 100, [101]), 1)
 
+    def test_buffered_records_that_a_power_failure_took_are_counted(self):
+        record = sent(1, Answer.BUFFERED)
+        consumed = Consumed(polled={"busy": 1}, read={logged(0, 0)})
+        result = check([sent(0), record], [logged(0, 0)], {BUSY: 1}, consumed, [0.5])
+        self.assertEqual((result.lost, result.buffered_lost), (0, 1))
+
     def test_a_buffered_request_is_lost_as_a_whole_or_not_at_all(self):
         records = [sent(0, Answer.BUFFERED, request=1), sent(1, Answer.BUFFERED, request=1)]
         log = [logged(0, 0)]

@@ -46,6 +46,19 @@ class LedgerTests(unittest.TestCase):
         self.assertLess(time.monotonic() - record.answered_at, 60)
         self.assertEqual(book.last_receipts(), ["receipt"])
 
+    def test_nobody_hears_an_answer_without_power(self):
+        book = Ledger()
+        gone, later = (book.sending(1, "t", [(number, b"")]) for number in range(2))
+        self.assertLessEqual(book.power_goes(), time.monotonic())
+        book.settle(gone, Answer.ACCEPTED, ["gone"])
+        book.answered("c", [place(7)])
+        book.power_returns()
+        book.settle(later, Answer.ACCEPTED, ["later"])
+        book.answered("c", [place(3)])
+        self.assertEqual([record.answer for record in book.sent()], [Answer.UNKNOWN, Answer.ACCEPTED])
+        self.assertEqual(book.last_receipts(), ["later"])
+        self.assertEqual(book.consumed().answered, {("c", "t", 0): 3})
+
     def test_last_receipts_are_those_of_accepted_requests(self):
         book = Ledger()
         for sequence, answer in enumerate([Answer.ACCEPTED, Answer.NOT_ACCEPTED, Answer.ACCEPTED]):
