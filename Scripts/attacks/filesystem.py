@@ -138,7 +138,8 @@ def main():
             disk.unmount()
             disk.check()
 
-    return under_load.run(options, "filesystem", make_server, attack, under_load.FORGOTTEN, tear_down)
+    settled = under_load.FORGOTTEN if under_load.BUFFERING in options.settings else ()
+    return under_load.run(options, "filesystem", make_server, attack, settled, tear_down)
 
 
 if __name__ == "__main__":

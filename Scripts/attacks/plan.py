@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from attacks.under_load import SKIPPED
+from attacks.under_load import BUFFERING, SKIPPED
 
 SECONDS_MAX = 1800
 NOTHING_BROKEN = "lost=0 duplicated=0 reordered=0"
@@ -108,7 +108,7 @@ class Fuzz(Attack):
 
 MODULE = (sys.executable, "-m")
 PRIVATE_MOUNTS = ("unshare", "--mount", "--propagation", "private")
-INTERVAL = ("spool.sync=interval",)
+INTERVAL = (BUFFERING,)
 
 ATTACKS = (
     SwiftTest("codec", 1, 1, suite="CodecModel", says="codec model"),
