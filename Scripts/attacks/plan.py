@@ -58,7 +58,7 @@ class UnderLoad(Attack):
 
 @dataclasses.dataclass(frozen=True)
 class SwiftTest(Attack):
-    """A suite that prints its counts as `key=value` on lines that begin with `says`."""
+    """A suite that prints its counts as `key=value`, in lower case, on lines that begin with `says`."""
 
     suite: str = ""
     says: str = ""
@@ -83,7 +83,7 @@ class SwiftTest(Attack):
         counts = {}
         for line in output.splitlines():
             if line.startswith(self.says):
-                for name, number in re.findall(r"\b(\w+)=(\d+)", line):
+                for name, number in re.findall(r"\b([a-z_]+)=(\d+)", line):
                     counts[name] = counts.get(name, 0) + int(number)
         told = " ".join(f"{name}={number}" for name, number in counts.items())
         if not any(counts.values()):

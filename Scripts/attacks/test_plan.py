@@ -41,7 +41,10 @@ class SwiftTestTests(unittest.TestCase):
     attack = plan.SwiftTest("codec", 1, 1, suite="CodecModel", says="codec model")
 
     def test_counts_of_all_lines_are_added(self):
-        output = "codec model, a: cases=3 torn=1\nother cases=9\ncodec model, b: cases=4\nTest run with 2 tests passed"
+        output = (
+            "codec model: POSTRIDER_TEST_SEED=9\ncodec model, a: cases=3 torn=1\nother cases=9\n"
+            "codec model, b: cases=4\nTest run with 2 tests passed"
+        )
         verdict = self.attack.read(0, output)
         self.assertEqual(verdict.line, "tests=2 cases=7 torn=1 lost=0 duplicated=0 reordered=0")
         self.assertFalse(verdict.is_broken)
