@@ -134,7 +134,13 @@ let package = Package(
         tests(
             "ForwarderTests",
             ["Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "TestSupport", log]),
-        tests("JournalTests", ["Journal", "Primitives", "Records", "TestSupport"]),
+        // Damaged journals, what must become of them, and a fuzzer over both.
+        .target(
+            name: "JournalAttack",
+            dependencies: ["CChecksum", "Journal", "Primitives", "Records", "TestSupport", log],
+            path: "Tests/JournalAttack", swiftSettings: settings),
+        .target(name: "JournalFuzz", dependencies: ["JournalAttack"], path: "Tests/JournalFuzz", swiftSettings: settings),
+        tests("JournalTests", ["Journal", "JournalAttack", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
         tests("TidyTests", ["Primitives"]),

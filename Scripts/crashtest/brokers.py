@@ -16,11 +16,13 @@ CREATE_SECONDS_MAX = 60
 class Embedded:
     """In the gateway's own data directory."""
 
-    arguments = ()
     topics = TOPICS
     suffix = ""
     # Statuses of GET /v1/receipts/{receipt} that say enough, besides a state.
     settled_statuses = ()
+
+    def __init__(self, arguments=()):
+        self.arguments = list(arguments)
 
     def prepare(self, server):
         """Nothing: topics come with their first record."""

@@ -5,14 +5,20 @@ import dataclasses
 import enum
 
 DETAILS_MAX = 20
+# spool.sync_interval, and time for a sync on a busy disk.
+BUFFERED_SECONDS = 2.0
 
 
 class Answer(enum.Enum):
     """What a producer knows of a request."""
 
     ACCEPTED = "accepted"  # 2xx: its records are in the log, once
+    BUFFERED = "buffered"  # the same, but a power failure within a moment may take them
     UNKNOWN = "unknown"  # no answer, or one that says so: none of its records, or all of them once
     NOT_ACCEPTED = "not_accepted"  # refused: none of its records
+
+
+PROMISES = (Answer.ACCEPTED, Answer.BUFFERED)
 
 
 @dataclasses.dataclass
@@ -25,6 +31,8 @@ class Sent:
     content: bytes
     request: int
     answer: Answer = Answer.UNKNOWN
+    # When it was answered, as `time.monotonic()`.
+    answered_at: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Result:
     committed_unacked: int = 0
     # Not on the last line, but without them the run proves nothing about consumers.
     polled: int = 0
+    # Answered `buffered`, and taken by a power failure as it may.
+    buffered_lost: int = 0
     commits: int = 0
     # What was still under way at the end, in words.
     unsettled: list = dataclasses.field(default_factory=list)
@@ -84,15 +94,21 @@ class Result:
     def passed(self):
         return not (self.faults or self.is_idle or self.unsettled)
 
-    def line(self, kills):
+    def counts(self):
         return (
-            f"kills={kills} acked={self.acked} lost={self.lost} duplicated={self.duplicated} "
+            f"acked={self.acked} lost={self.lost} duplicated={self.duplicated} "
             f"reordered={self.reordered} committed_unacked={self.committed_unacked}"
         )
 
+    def line(self, kills):
+        return f"kills={kills} {self.counts()}"
 
-def check(sent, log, committed, consumed):
+
+def check(sent, log, committed, consumed, power_losses=()):
     """Counts every broken promise.
+
+    power_losses: when the power went, as `time.monotonic()`: what was answered `buffered` within BUFFERED_SECONDS of it
+    may be lost. Nothing else may, and SIGKILL is no power failure.
 
     sent: Sent, each with a content of its own. log: Logged. committed: {(consumer, topic, partition): offset, the
     next to read}. consumed: Consumed.
@@ -105,8 +121,8 @@ def check(sent, log, committed, consumed):
     log = sorted(log, key=lambda record: (record.topic, record.partition, record.offset))
     found = collections.Counter((record.topic, record.content) for record in log)
 
-    result.acked = sum(record.answer is Answer.ACCEPTED for record in sent)
-    check_contents(sent, log, by_content, found, result)
+    result.acked = sum(record.answer in PROMISES for record in sent)
+    check_contents(sent, log, by_content, found, result, power_losses)
     check_order(log, by_content, result)
     check_commits(log, committed, consumed.acknowledged, result)
     check_answered(committed, consumed.answered, result)
@@ -117,15 +133,17 @@ def check(sent, log, committed, consumed):
     return result
 
 
-def check_contents(sent, log, by_content, found, result):
+def check_contents(sent, log, by_content, found, result, power_losses):
     # A request is atomic: where one of its records is, all are.
     present = {record.request for record in sent if found[record.topic, record.content]}
     for record in sent:
         if found[record.topic, record.content]:
             continue
-        if record.answer is Answer.ACCEPTED:
+        if record.answer in PROMISES and not may_be_lost(record, power_losses):
             result.add("lost", f"{describe(record)} was accepted and is not in the log")
-        elif record.answer is Answer.UNKNOWN and record.request in present:
+            continue
+        result.buffered_lost += record.answer is Answer.BUFFERED
+        if record.answer is not Answer.NOT_ACCEPTED and record.request in present:
             result.add("lost", f"{describe(record)} is missing from a request that is in the log in part")
     seen = collections.Counter()
     for record in log:
@@ -138,6 +156,13 @@ def check_contents(sent, log, by_content, found, result):
             result.add("duplicated", f"{place(record)} holds {describe(origin)}, which was refused")
         elif seen[identity] > 1:
             result.add("duplicated", f"{place(record)} holds {describe(origin)} again")
+
+
+def may_be_lost(record, power_losses):
+    # On both sides: a client notes an answer a little after it came.
+    return record.answer is Answer.BUFFERED and any(
+        abs(lost_at - record.answered_at) < BUFFERED_SECONDS for lost_at in power_losses
+    )
 
 
 def check_order(log, by_content, result):

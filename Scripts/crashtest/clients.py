@@ -112,7 +112,9 @@ class Producer(Client):
             return
         status, body = answer
         if 200 <= status < 300:
-            self.ledger.settle(records, Answer.ACCEPTED, json.loads(body).get("receipts", []))
+            told = json.loads(body)
+            answer = Answer.BUFFERED if told.get("durability") == "buffered" else Answer.ACCEPTED
+            self.ledger.settle(records, answer, told.get("receipts", []))
             return
         self.refusals.append(f"{status} {body[:200]!r}")
         try:

@@ -36,12 +36,15 @@ class Gateway:
     def start(self):
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory]
-                + self.arguments,
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    def command(self):
+        serve = [self.binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_directory]
+        return [str(word) for word in serve + self.arguments]
 
     def wait_until_ready(self):
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -72,6 +75,12 @@ class Gateway:
         status = self._process.wait()
         if status != -signal.SIGKILL:
             raise Failed(f"the gateway exited by itself with status {status}\n{self.log_tail()}")
+
+    def freeze(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self):
         """As an operator does: SIGTERM, and it must end well."""

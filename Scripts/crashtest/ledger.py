@@ -3,8 +3,9 @@
 import collections
 import itertools
 import threading
+import time
 
-from crashtest.checker import Answer, Consumed, Sent
+from crashtest.checker import PROMISES, Consumed, Sent
 
 
 class Ledger:
@@ -17,6 +18,18 @@ class Ledger:
         self._polled = collections.Counter()
         self._answered = {}
         self._read = set()
+        self._is_deaf = False
+
+    def power_goes(self):
+        """From now on nobody hears an answer, as if client and gateway had lost power together. Returns when, as
+        `time.monotonic()`."""
+        with self._lock:
+            self._is_deaf = True
+            return time.monotonic()
+
+    def power_returns(self):
+        with self._lock:
+            self._is_deaf = False
 
     def sending(self, producer, topic, contents):
         """Before the request goes out. contents: [(sequence, bytes)]. Returns what to settle."""
@@ -28,9 +41,13 @@ class Ledger:
 
     def settle(self, records, answer, receipts=()):
         with self._lock:
+            if self._is_deaf:
+                return
+            now = time.monotonic()
             for record in records:
                 record.answer = answer
-            if answer is Answer.ACCEPTED and receipts:
+                record.answered_at = now
+            if answer in PROMISES and receipts:
                 # In one lane, so when the last of a topic is delivered all before it are.
                 self._receipts[records[0].producer, records[0].topic] = receipts[-1]
 
@@ -43,7 +60,7 @@ class Ledger:
     def answered(self, consumer, committed):
         """committed: of a 200 to an acknowledgement. Clients share a consumer and answers overtake: the greatest."""
         with self._lock:
-            for told in committed:
+            for told in [] if self._is_deaf else committed:
                 lane = (consumer, told["topic"], told["partition"])
                 self._answered[lane] = max(self._answered.get(lane, 0), told["offset"])
 

@@ -177,6 +177,30 @@ class CheckerTests(unittest.TestCase):
         result = self.check([sent(0), sent(1)], [logged(0, 0), logged(5, 1)], {lane: 5}, {lane: {0}})
         self.assertTrue(result.passed)
 
+    def test_buffered_is_a_promise_but_for_a_power_failure_right_after_it(self):
+        def lost(answer, answered_at, power_losses):
+            record = sent(1, answer)
+            record.answered_at = answered_at
+            consumed = Consumed(polled={"busy": 1}, read={logged(0, 0)})
+            return check([sent(0), record], [logged(0, 0)], {BUSY: 1}, consumed, power_losses).lost
+
+        self.assertEqual(lost(Answer.BUFFERED, 100, []), 1)
+        self.assertEqual(lost(Answer.BUFFERED, 100, [50, 101]), 0)
+        self.assertEqual(lost(Answer.BUFFERED, 100, [50, 110]), 1)
+        self.assertEqual(lost(Answer.ACCEPTED, 100, [101]), 1)
+
+    def test_buffered_records_that_a_power_failure_took_are_counted(self):
+        record = sent(1, Answer.BUFFERED)
+        consumed = Consumed(polled={"busy": 1}, read={logged(0, 0)})
+        result = check([sent(0), record], [logged(0, 0)], {BUSY: 1}, consumed, [0.5])
+        self.assertEqual((result.lost, result.buffered_lost), (0, 1))
+
+    def test_a_buffered_request_is_lost_as_a_whole_or_not_at_all(self):
+        records = [sent(0, Answer.BUFFERED, request=1), sent(1, Answer.BUFFERED, request=1)]
+        log = [logged(0, 0)]
+        result = check(records, log, {BUSY: 1}, Consumed(polled={"busy": 1}, read=set(log)), [0.5])
+        self.assertEqual(result.lost, 1)
+
     def test_details_are_bounded(self):
         result = self.check([sent(sequence) for sequence in range(1000)], [], read=[])
         self.assertEqual(result.lost, 1000)

@@ -1,5 +1,6 @@
 """What clients were told must reach the checker as it was told."""
 
+import time
 import unittest
 
 from crashtest.checker import Answer, Logged
@@ -36,6 +37,27 @@ class LedgerTests(unittest.TestCase):
         book.acknowledging("c", [place(0), place(4), place(0, partition=1)])
         book.acknowledging("c", [place(1)])
         self.assertEqual(book.consumed().acknowledged, {("c", "t", 0): {0, 1, 4}, ("c", "t", 1): {0}})
+
+    def test_a_buffered_answer_is_told_with_its_time(self):
+        book = Ledger()
+        book.settle(book.sending(1, "t", [(0, b"")]), Answer.BUFFERED, ["receipt"])
+        (record,) = book.sent()
+        self.assertIs(record.answer, Answer.BUFFERED)
+        self.assertLess(time.monotonic() - record.answered_at, 60)
+        self.assertEqual(book.last_receipts(), ["receipt"])
+
+    def test_nobody_hears_an_answer_without_power(self):
+        book = Ledger()
+        gone, later = (book.sending(1, "t", [(number, b"")]) for number in range(2))
+        self.assertLessEqual(book.power_goes(), time.monotonic())
+        book.settle(gone, Answer.ACCEPTED, ["gone"])
+        book.answered("c", [place(7)])
+        book.power_returns()
+        book.settle(later, Answer.ACCEPTED, ["later"])
+        book.answered("c", [place(3)])
+        self.assertEqual([record.answer for record in book.sent()], [Answer.UNKNOWN, Answer.ACCEPTED])
+        self.assertEqual(book.last_receipts(), ["later"])
+        self.assertEqual(book.consumed().answered, {("c", "t", 0): 3})
 
     def test_last_receipts_are_those_of_accepted_requests(self):
         book = Ledger()

@@ -127,3 +127,17 @@ public final class JournalReader: @unchecked Sendable {
         throw .corruption([lost], detail: segment.path)
     }
 }
+
+extension Journal.Opened {
+    /// Reads what was recovered, without starting the journal. Any thread.
+    package func reader(from lsn: LSN) -> JournalReader {
+        let index = JournalIndex(
+            segments: parts.segments, tail: MemoryTail(bytesMax: 0), durable: end, written: end)
+        let shared = JournalShared(
+            directory: parts.directory, settings: parts.settings, fileSystem: parts.fileSystem, clock: parts.clock,
+            log: parts.log, index: index, meta: parts.meta,
+            hooks: JournalHooks(
+                published: { _, _, _ in }, checkpoint: { _ in (.zero, []) }, failed: { _ in }))
+        return JournalReader(shared: shared, from: lsn)
+    }
+}

@@ -111,7 +111,7 @@ package func joinedRanges(_ ranges: [Range<LSN>]) -> [Range<LSN>] {
 /// Payload: `durable_lsn` (8), `verified_lsn` (8), `released_lsn` (8), length of the owner's bytes (4), those bytes.
 struct Checkpoint: Equatable {
     static let kind = SlotFile.Kind(
-        name: "CHECKPOINT", magic: 0x0A1A_5054_4B43_5250, slotBytes: 8192)  // "PRCKPT\x1A\n"
+        name: "CHECKPOINT", magic: 0x0A1A_5054_4B43_5250, slotBytes: 8192)  // "PRCKTP\x1A\n"
 
     /// Every record below was synced.
     var durable = LSN.zero

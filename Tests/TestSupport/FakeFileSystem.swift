@@ -53,6 +53,7 @@ public final class FakeFileSystem: FileSystem {
         /// Changes of names since the last directory sync, in order; what is in one happens together or not at all.
         var pendingNames: [[(name: String, node: Node?)]] = []
         var calls = 0
+        var bytesRead = 0
         var log: [String] = []
         var faults: [Int: Fault] = [:]
         var dead = false
@@ -84,6 +85,9 @@ public final class FakeFileSystem: FileSystem {
     /// Changing calls so far: `pwrite`, `fdatasync`, `fallocate`, `ftruncate`, `open` that creates, `rename`, `unlink`,
     /// `fsync` of a directory.
     public var calls: Int { state.withLock { $0.calls } }
+
+    /// Bytes that were read so far: the work of a search.
+    public var bytesRead: Int { state.withLock { $0.bytesRead } }
 
     /// The names of the calls, in order.
     public var log: [String] { state.withLock { $0.log } }
@@ -406,7 +410,7 @@ private final class FakeFile: File {
     func size() throws(FileSystemError) -> Int64 { Int64(node.content.withLock { $0.current.count }) }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
-        node.content.withLock { content in
+        let count = node.content.withLock { content in
             let start = min(Int(offset), content.current.count)
             let count = min(buffer.count, content.current.count - start)
             content.current.withUnsafeBytes { source in
@@ -416,6 +420,8 @@ private final class FakeFile: File {
             }
             return count
         }
+        owner.state.withLock { $0.bytesRead += count }
+        return count
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {

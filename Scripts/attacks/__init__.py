@@ -1,0 +1,1 @@
+"""The parts of Scripts/torture: each attack that is not a Swift test is a program of its own."""
