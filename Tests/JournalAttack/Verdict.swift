@@ -221,7 +221,7 @@ public struct Verdict: Sendable {
                 }
             }
             return problems
-        case .io, .inUse, .laneCount:
+        case .io, .inUse, .laneCount, .quarantineFull:
             return ["\(error)"]
         }
     }
