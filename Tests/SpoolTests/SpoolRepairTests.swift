@@ -183,7 +183,7 @@ import Testing
                     let disk = broken.killed()
                     disk.inject(.die, atCall: step)
                     #expect(throws: RepairFailure.self, "kind \(kind) step \(step)") { try repair(disk) }
-                    let after = disk.withoutPower(loss, seed: UInt64(step))
+                    var after = disk.withoutPower(loss, seed: UInt64(step))
                     swept += 1
                     let found = try inspect(after)
                     if found.isClean {
@@ -191,7 +191,9 @@ import Testing
                     } else {
                         // As refused as before: and a repair still makes the same of it.
                         if !found.refused.isEmpty {
-                            #expect(throws: JournalError.self) { _ = try SpoolHarness(after.killed()) }
+                            let refused = after
+                            #expect(throws: JournalError.self) { _ = try SpoolHarness(refused) }
+                            after = after.killed()
                         }
                         try repair(after)
                         #expect(try inspect(after).isClean)
