@@ -163,7 +163,10 @@ import Testing
                 disk.overwrite(all[1]) { for at in 0..<100 { $0[at] = 0 } }
                 disk.overwrite(all[0]) { for at in 0..<5000 { $0[at] = 0xA5 } }
             },
-            { try $0.remove(all[1]) },
+            { disk in
+                try disk.remove(all[1])
+                try disk.syncDirectory(Self.directory)
+            },
             { disk in disk.overwrite(all[0]) { for at in 4200..<4800 { $0[at] = 0 } } },
         ]
         var swept = 0
