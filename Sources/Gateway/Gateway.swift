@@ -188,8 +188,8 @@ public final class Gateway: Sendable {
             guard settings.allowNetworkFileSystem else {
                 throw StartError(
                     .cannotStart,
-                    "\(settings.dataDirectory) is on a network file system (\(name)), where neither locks nor syncs can "
-                        + "be relied on; put it on a local disk, or set spool.allow_network_file_system=true")
+                    "\(settings.dataDirectory) is on a network file system (\(name)), where neither locks nor syncs "
+                        + "can be relied on; put it on a local disk, or set spool.allow_network_file_system=true")
             }
             warning = "on a network file system (\(name)): what is accepted is as durable as the server keeps its word"
         case .userSpace: warning = "on a FUSE file system: what a sync does is up to the program behind it"

@@ -7,8 +7,8 @@ import Spool
 import Store
 import Telemetry
 
-/// `postrider spool …`: work on a spool that no gateway runs on. Blocks on the disk. Every call locks the directory as a
-/// gateway does, and throws with the exit code of a start that would be refused for the same reason.
+/// `postrider spool …`: work on a spool that no gateway runs on. Blocks on the disk. Every call locks the directory as
+/// a gateway does, and throws with the exit code of a start that would be refused for the same reason.
 public enum SpoolMaintenance {
     /// What to do about a spool that was restored or copied (`Adoption`).
     public enum History: Sendable {

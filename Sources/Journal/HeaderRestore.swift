@@ -1,9 +1,9 @@
 import Primitives
 import Records
 
-/// Makes the lost header of a segment anew, exactly as it was: everything in it but the salt is known from elsewhere, the
-/// salt follows from the first frame's header and its checksum (CRC32C can be run backwards), and the first frame names
-/// the checksum that the header had. Two checksums of 32 bits agree, or nothing is restored.
+/// Makes the lost header of a segment anew, exactly as it was: everything in it but the salt is known from elsewhere,
+/// the salt follows from the first frame's header and its checksum (CRC32C can be run backwards), and the first frame
+/// names the checksum that the header had. Two checksums of 32 bits agree, or nothing is restored.
 enum HeaderRestore {
     /// - Parameters:
     ///   - bytes: the beginning of the file; at least its first frame, or it cannot be restored.

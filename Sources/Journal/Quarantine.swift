@@ -9,8 +9,8 @@ extension JournalImage {
 
     public var quarantineDirectory: String { directory + "/" + Self.quarantineName }
 
-    /// Copies bytes of a file into the quarantine directory, synced. A copy of an earlier, interrupted repair is written
-    /// anew. Zeros at the end are left out.
+    /// Copies bytes of a file into the quarantine directory, synced. A copy of an earlier, interrupted repair is
+    /// written anew. Zeros at the end are left out.
     ///
     /// - Parameter bytesMax: of all files there; beyond it nothing is copied.
     /// - Returns: the copy's name; nil when there was no room for it.

@@ -24,8 +24,8 @@ public enum RepairFailure: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// `postrider spool repair`: makes a damaged spool one that starts, without hiding what is lost. The order of the steps,
-/// and what a crash between them leaves, is in docs/JOURNAL.md, "Repair".
+/// `postrider spool repair`: makes a damaged spool one that starts, without hiding what is lost. The order of the
+/// steps, and what a crash between them leaves, is in docs/JOURNAL.md, "Repair".
 public struct SpoolRepair: Sendable {
     /// How the loss is kept for people.
     public struct Keeping {

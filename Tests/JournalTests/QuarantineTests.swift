@@ -75,7 +75,9 @@ import Testing
         case .header: disk.overwrite(path) { $0[body - 20] ^= 1 }
         case .sectors: disk.overwrite(path) { for at in 4096..<8192 { $0[at] = 0xA5 } }
         case .rest: disk.overwrite(path) { for at in 6000..<$0.count { $0[at] = 0 } }
-        case .removed: try disk.remove(path)
+        case .removed:
+            try disk.remove(path)
+            try disk.syncDirectory(Self.directory)
         }
     }
 
@@ -91,13 +93,15 @@ import Testing
             #expect(!lost.isEmpty, "\(path)")
             // What is named is what is missing, to the record.
             let left = all.filter { record in !lost.contains { $0.contains(record.key) } }
-            #expect(found.texts == left)
+            let isNamed = found.texts == left
+            #expect(isNamed, "\(path)")
             #expect(left.count < all.count)
             try accept(disk)
             #expect(try look(disk).start)
             let harness = try JournalHarness(disk.withoutPower(.losesEverythingUnsynced))
             let read = try harness.read()
-            #expect(Dictionary(uniqueKeysWithValues: read.map { ($0.lsn, $0.text) }) == left, "\(path)")
+            let isExact = Dictionary(uniqueKeysWithValues: read.map { ($0.lsn, $0.text) }) == left
+            #expect(isExact, "\(path)")
             #expect(read.map(\.lsn) == read.map(\.lsn).sorted())
             #expect(lost.allSatisfy(harness.journal.isQuarantined))
             #expect(harness.append(["new"]).value != nil)
