@@ -112,11 +112,11 @@ INTERVAL = (BUFFERING,)
 
 ATTACKS = (
     SwiftTest("codec", 1, 1, suite="CodecModel", says="codec model"),
-    SwiftTest("simulation", 2_000, 6_000, suite="Simulation", says="simulation"),
-    Fuzz("fuzz", None, 60),
-    UnderLoad("signals", 8, 25, words=("Scripts/crash-test", "--freeze")),
-    UnderLoad("interval", 6, 20, words=("Scripts/crash-test", "--freeze"), settings=INTERVAL),
-    UnderLoad("syscalls", 30, 120, words=(*MODULE, "attacks.syscalls")),
-    UnderLoad("filesystem", 10, 45, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem")),
-    UnderLoad("buffered", 8, 30, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem"), settings=INTERVAL),
+    SwiftTest("simulation", 2_000, 4_000, suite="Simulation", says="simulation"),
+    Fuzz("fuzz", None, 40),
+    UnderLoad("signals", 8, 18, words=("Scripts/crash-test", "--freeze")),
+    UnderLoad("interval", 6, 15, words=("Scripts/crash-test", "--freeze"), settings=INTERVAL),
+    UnderLoad("syscalls", 30, 90, words=(*MODULE, "attacks.syscalls")),
+    UnderLoad("filesystem", 10, 40, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem")),
+    UnderLoad("buffered", 8, 25, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem"), settings=INTERVAL),
 )
