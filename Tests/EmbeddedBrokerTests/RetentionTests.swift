@@ -48,15 +48,15 @@ import Testing
             #expect(try harness.values(orders)[0] == ["v1"], "\(hours) hours")
         }
         // Two hours have passed by every clock now.
-        try harness.pass(.seconds(4000))
+        for _ in 0..<7 { try harness.pass(.seconds(600)) }
         #expect(try harness.values(orders)[0] == [])
 
         // A jump that stays is the truth.
         try harness.sink().deliver([outgoing(2, atMs: harness.clock.wallMilliseconds())])
         harness.clock.jumpWall(milliseconds: 5 * hourMs)
-        try harness.pass(.seconds(3000))
+        for _ in 0..<5 { try harness.pass(.seconds(600)) }
         #expect(try harness.values(orders)[0] == ["v2"])
-        try harness.pass(.seconds(900))
+        for _ in 0..<3 { try harness.pass(.seconds(600)) }
         #expect(try harness.values(orders)[0] == [])
     }
 
