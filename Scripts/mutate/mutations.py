@@ -155,7 +155,8 @@ MUTATIONS = (
         (
             Edit(
                 SEGMENT_WRITER, "        try active.file.syncData()\n        durable = next\n",
-                "        do throws(FileSystemError) { try active.file.syncData() } catch { try active.file.syncData() }\n"
+                "        do throws(FileSystemError) { try active.file.syncData() }\n"
+                "        catch { try active.file.syncData() }\n"
                 "        durable = next\n"),
         ),
         JOURNAL),

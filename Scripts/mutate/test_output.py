@@ -44,6 +44,12 @@ class OutputTests(unittest.TestCase):
         output = read(START + ISSUE + second)
         self.assertEqual(output.verdict(-signal.SIGKILL, False), "table_Holds(kind:) (CrashTests.swift:96)")
 
+    def test_colours_change_nothing(self):
+        coloured = "".join(f"\x1b[92m{line[0]}\x1b[0m{line[1:]}" for line in (START + PASSED).splitlines(keepends=True))
+        output = read(coloured)
+        self.assertEqual((output.passed, output.running), (2, []))
+        self.assertIsNotNone(read(f"\x1b[91m{ISSUE[0]}\x1b[0m{ISSUE[1:]}").failure)
+
     def test_issue_without_a_place_is_named(self):
         output = read("✘ Test crash_IsSurvived() recorded an issue: Caught error: sync\n")
         self.assertEqual(output.verdict(1, False), "crash_IsSurvived()")
