@@ -49,7 +49,7 @@ public final class Journal: Sendable {
     public let spool: SpoolID
     public let epoch: UInt32
     public let settings: JournalSettings
-    private let shared: JournalShared
+    let shared: JournalShared
     private let keeper: Keeper
     private let directoryLock: any File
     private let adoption: AdoptionStore
