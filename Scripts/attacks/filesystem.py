@@ -98,10 +98,12 @@ def crash_again_and_again(disk, seconds, server, load, chance):
         status = server.live(chance.uniform(*LIFE_SECONDS))
         if status is not None:
             raise gateway.Failed(f"ended by itself with status {status}\n{server.log_tail()}")
-        # What is answered from here on counts for nothing: a real power failure takes the process and its answers
-        # with it. And a sync that is under way when the journal of ext4 is aborted may return 0 for what is gone.
+        # What was asked for before counts for nothing when it is answered after: a real power failure takes the process
+        # and its answers with it, while here a sync that is under way when the journal of ext4 is aborted may return
+        # 0 for what is gone. A sync that begins once the call has returned cannot.
         lost.append(load.book.power_goes())
         disk.crash()
+        load.book.power_is_gone()
         server.live(LAST_SECONDS)
         status = server.end()
         load.book.power_returns()

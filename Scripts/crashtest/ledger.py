@@ -1,11 +1,18 @@
 """What clients did and were told. Written by many threads."""
 
 import collections
+import enum
 import itertools
 import threading
 import time
 
 from crashtest.checker import PROMISES, Consumed, Sent
+
+
+class _Power(enum.Enum):
+    ON = enum.auto()
+    GOING = enum.auto()
+    GONE = enum.auto()
 
 
 class Ledger:
@@ -18,18 +25,28 @@ class Ledger:
         self._polled = collections.Counter()
         self._answered = {}
         self._read = set()
-        self._is_deaf = False
+        self._power = _Power.ON
+        # Requests up to here were sent while the disk was there, at least in part.
+        self._last_with_power = 0
 
     def power_goes(self):
         """From now on nobody hears an answer, as if client and gateway had lost power together. Returns when, as
         `time.monotonic()`."""
         with self._lock:
-            self._is_deaf = True
+            self._power = _Power.GOING
             return time.monotonic()
+
+    def power_is_gone(self):
+        """No sync that begins from now on succeeds. What is sent from here on cannot be stored, so an answer that
+        promises it counts: a gateway that believes a failed sync is caught. (Not so of acknowledgements: what they
+        are told may have been committed before.)"""
+        with self._lock:
+            self._power = _Power.GONE
+            self._last_with_power = next(self._requests)
 
     def power_returns(self):
         with self._lock:
-            self._is_deaf = False
+            self._power = _Power.ON
 
     def sending(self, producer, topic, contents):
         """Before the request goes out. contents: [(sequence, bytes)]. Returns what to settle."""
@@ -41,7 +58,7 @@ class Ledger:
 
     def settle(self, records, answer, receipts=()):
         with self._lock:
-            if self._is_deaf:
+            if not self._is_heard(records):
                 return
             now = time.monotonic()
             for record in records:
@@ -50,6 +67,15 @@ class Ledger:
             if answer in PROMISES and receipts:
                 # In one lane, so when the last of a topic is delivered all before it are.
                 self._receipts[records[0].producer, records[0].topic] = receipts[-1]
+
+    def _is_heard(self, records):
+        match self._power:
+            case _Power.ON:
+                return True
+            case _Power.GOING:
+                return False
+            case _Power.GONE:
+                return records[0].request > self._last_with_power
 
     def acknowledging(self, consumer, records):
         """Before the acknowledgement goes out: whether or not it arrives, a commit may follow."""
@@ -60,7 +86,7 @@ class Ledger:
     def answered(self, consumer, committed):
         """committed: of a 200 to an acknowledgement. Clients share a consumer and answers overtake: the greatest."""
         with self._lock:
-            for told in [] if self._is_deaf else committed:
+            for told in committed if self._power is _Power.ON else []:
                 lane = (consumer, told["topic"], told["partition"])
                 self._answered[lane] = max(self._answered.get(lane, 0), told["offset"])
 

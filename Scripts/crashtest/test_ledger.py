@@ -59,6 +59,20 @@ class LedgerTests(unittest.TestCase):
         self.assertEqual(book.last_receipts(), ["later"])
         self.assertEqual(book.consumed().answered, {("c", "t", 0): 3})
 
+    def test_what_is_promised_once_the_disk_is_gone_is_held_against_the_gateway(self):
+        book = Ledger()
+        before = book.sending(1, "t", [(0, b"")])
+        book.power_goes()
+        during = book.sending(1, "t", [(1, b"")])
+        book.power_is_gone()
+        after = book.sending(1, "t", [(2, b"")])
+        for records in (before, during, after):
+            book.settle(records, Answer.ACCEPTED, ["receipt"])
+        book.answered("c", [place(7)])
+        self.assertEqual(
+            [record.answer for record in book.sent()], [Answer.UNKNOWN, Answer.UNKNOWN, Answer.ACCEPTED])
+        self.assertEqual(book.consumed().answered, {})
+
     def test_last_receipts_are_those_of_accepted_requests(self):
         book = Ledger()
         for sequence, answer in enumerate([Answer.ACCEPTED, Answer.NOT_ACCEPTED, Answer.ACCEPTED]):
