@@ -53,6 +53,13 @@ struct SegmentWindow {
         let start = Int(min(offset - windowOffset, Int64(window.count)))
         return window[start..<min(start + count, window.count)]
     }
+
+    /// What is in memory from `offset` on, at least `count` bytes; fewer only at the end of the file. Many short steps
+    /// read no byte of the file twice.
+    mutating func run(from offset: Int64, atLeast count: Int) throws(FileSystemError) -> ByteSlice {
+        let first = try read(count, at: offset)
+        return window[first.startIndex...]
+    }
 }
 
 /// One frame as read from the disk.
@@ -81,6 +88,13 @@ struct SegmentWalk {
     /// The LSN that it should begin with; nil after a jump, when any is taken.
     private var expected: LSN?
     private var previousChecksum: UInt32?
+    /// Bytes of bodies that were read and are broken.
+    private var brokenBytes: Int64 = 0
+
+    /// So many times the file's length of broken bodies are read; frames that follow are taken for broken unread. The
+    /// broken frames of a file are together no longer than it. More are copies of a header with a long body, and each
+    /// would cost that length: a search must stay linear.
+    static let brokenBytesFactor: Int64 = 16
 
     init(header: SegmentHeader, file: any File) throws(FileSystemError) {
         self.header = header
@@ -112,11 +126,12 @@ struct SegmentWalk {
     mutating func refresh() { window.drop() }
 
     /// The first good header at or after `offset`, with its place; its body is not looked at. Linear: each place costs
-    /// one comparison, and bytes that a client chose never carry the salted checksum.
+    /// one comparison, and bytes that a client chose never carry the salted checksum; what stands in memory is not
+    /// read again.
     mutating func findHeader(from offset: Int64) throws(FileSystemError) -> (header: FrameHeader, offset: Int64)? {
         var place = (offset + 7) & ~7
         while place + Int64(Format.frameHeaderBytes) <= window.fileBytes {
-            let run = try window.read(SegmentWindow.bytes, at: place)
+            let run = try window.run(from: place, atLeast: Format.frameHeaderBytes)
             var index = run.startIndex
             while index + Format.frameHeaderBytes <= run.endIndex {
                 if run.littleEndian(at: index, as: UInt32.self) == Format.frameMagic {
@@ -141,9 +156,11 @@ struct SegmentWalk {
         if header.end <= verifiedBelow {
             return DiskFrame(header: header, body: [], offset: offset)
         }
+        guard brokenBytes <= Self.brokenBytesFactor * window.fileBytes else { return nil }
         let body = try window.read(header.bodyBytes, at: offset + Int64(Format.frameHeaderBytes))
         guard body.count == header.bodyBytes, Format.checksum(body, seed: self.header.salt) == header.bodyChecksum
         else {
+            brokenBytes += Int64(header.bodyBytes)
             return nil
         }
         return DiskFrame(header: header, body: body, offset: offset)
@@ -158,7 +175,7 @@ struct SegmentWalk {
     private mutating func isZero(from start: Int64) throws(FileSystemError) -> Bool {
         var place = start
         while place < window.fileBytes {
-            let run = try window.read(SegmentWindow.bytes, at: place)
+            let run = try window.run(from: place, atLeast: 1)
             if run.isEmpty { return true }
             let zero = run.withUnsafeBytes { raw in
                 // Eight bytes at a time; the rest one by one.

@@ -74,6 +74,67 @@ import Testing
         }
     }
 
+    @Test func lastRecord_IsKept_WhenTheIdleFrameBeforeItIsBroken() throws {
+        var settings = JournalHarness.settings
+        settings.keeperInterval = .seconds(3600)
+        let disk = FakeFileSystem()
+        let harness = try JournalHarness(disk, settings: settings)
+        harness.waitUntilQuiet(disk)
+        let before = disk.calls
+        #expect(harness.append(["record 0"]).value != nil)
+        // Each frame is a write and a sync: the record, then the idle frame.
+        let deadline = SystemClock().now() + .seconds(10)
+        while disk.calls < before + 4, SystemClock().now() < deadline { sched_yield() }
+        #expect(disk.calls == before + 4)
+        // After the next record's, no idle frame proves it any more.
+        disk.inject(.die, atCall: 2)
+        #expect(harness.append(["record 1"]).value != nil)
+        let survivor = disk.killed()
+        harness.close()
+        let at = try place(of: 1, in: survivor)
+        let idle = at - Format.recordLengthBytes - 2 * Format.frameHeaderBytes
+        survivor.overwrite(try segment(survivor)) { $0[idle + 20] ^= 1 }
+        let next = try JournalHarness(survivor)
+        #expect(try next.texts() == ["record 0", "record 1"])
+        #expect(next.append(["new"]).value != nil)
+        next.close()
+        let last = try JournalHarness(survivor.withoutPower(.losesEverythingUnsynced))
+        #expect(try last.texts() == ["record 0", "record 1", "new"])
+        last.close()
+    }
+
+    /// A header of a long body that stands at every place where one could: each would cost the whole body.
+    @Test func search_IsLinear_WhenAGoodHeaderIsRepeated() throws {
+        var settings = JournalHarness.settings
+        settings.segmentBytes = 2 << 20
+        settings.groupBytesMax = 1 << 20
+        settings.idleFrameDelay = .seconds(3600)
+        settings.keeperInterval = .seconds(3600)
+        let disk = FakeFileSystem()
+        let harness = try JournalHarness(disk, settings: settings)
+        harness.waitUntilQuiet(disk)
+        #expect(harness.append(["record 0"]).value != nil)
+        #expect(harness.append([String(repeating: "x", count: 1 << 19)]).value != nil)
+        let survivor = disk.killed()
+        harness.close()
+        // The second frame's header, over its own body and all that follows.
+        let place = try place(of: 0, in: survivor) + Format.padded(Format.recordLengthBytes + 8) - 4
+        survivor.overwrite(try segment(survivor)) { bytes in
+            let header = Array(bytes[place..<place + Format.frameHeaderBytes])
+            for copy in stride(from: place + 40, to: bytes.count - 40, by: 40) {
+                bytes.replaceSubrange(copy..<copy + 40, with: header)
+            }
+        }
+        let before = survivor.bytesRead
+        let next = try JournalHarness(survivor, settings: settings)
+        #expect(try next.texts() == ["record 0"])
+        next.close()
+        // The bodies that may be tried, each with what is read around it, and what every start reads. (All of them
+        // would be 10,000 times the segment.)
+        let times = (survivor.bytesRead - before) / settings.segmentBytes
+        #expect(times <= 3 * Int(SegmentWalk.brokenBytesFactor) + 8, "\(times) times the segment")
+    }
+
     @Test func corruption_IsRefused_WhenASegmentIsMissing() throws {
         let disk = FakeFileSystem()
         let harness = try JournalHarness(disk)
