@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-START_SECONDS_MAX = 30
+START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 60
 
 

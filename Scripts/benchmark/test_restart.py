@@ -24,6 +24,11 @@ class RestartTests(unittest.TestCase):
             self.assertEqual(len(wrong), 1)
             self.assertIn(name, wrong[0])
 
+    def test_a_busy_machine_may_have_another_bound_of_time(self):
+        slow = {**self.GOOD, "accept_seconds": 7.0}
+        self.assertEqual(len(restart.faults(slow, accept_seconds_max=6)), 1)
+        self.assertEqual(restart.faults(slow, accept_seconds_max=8), [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -117,7 +117,7 @@ import Testing
         let defined = try client.putJSON("/v1/consumers/c", body)
         #expect(try defined.json()["dead_letter_topic"]?.string == "c.dead-letters")
         #expect(try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"max_deliveries":1}"#).status == 200)
-        let answer = try poll("max=1&client=a&wait=5")
+        let answer = try poll("max=1&client=a&wait=60")
         let nack = #"{"ack":"\#(answer["ack"]?.string ?? "")","reason":"no such customer"}"#
         #expect(try client.postJSON("/v1/consumers/c/nacks", nack).status == 200)
         let letter = try #require(try client.read(1, as: "undertaker", from: "c.dead-letters").first)
@@ -130,7 +130,7 @@ import Testing
         #expect(headers["postrider-dead-letter-attempts"] == "1")
         #expect(headers["postrider-dead-letter-reason"] == "no such customer")
         #expect(headers["postrider-dead-letter-consumer"] == "c")
-        #expect(try poll("client=b&wait=5")["records"]?[0]?["offset"]?.int64 == 1)
+        #expect(try poll("client=b&wait=60")["records"]?[0]?["offset"]?.int64 == 1)
         let described = try client.request("GET", "/v1/consumers/c").json()
         #expect(described["dead_letters_waiting"]?.int64 == 0)
         #expect(described["dead_letter_error"]?.isNull == true)
@@ -142,7 +142,7 @@ import Testing
         let receipt = try post("/v1/topics/orders?partition=0", [], Array(repeating: 120, count: bytesMax))
         _ = try client.settled(try #require(try receipt.json()["receipts"]?[0]?.string))
         _ = try client.putJSON("/v1/consumers/c", #"{"topics":["orders"],"max_deliveries":1}"#)
-        let answer = try poll("client=a&wait=5")
+        let answer = try poll("client=a&wait=60")
         let reason = String(repeating: "r", count: 1_024)
         let nack = #"{"ack":"\#(answer["ack"]?.string ?? "")","reason":"\#(reason)"}"#
         #expect(try client.postJSON("/v1/consumers/c/nacks", nack).status == 200)

@@ -94,7 +94,7 @@ import Testing
             #expect(try answer.json()["durability"]?.string == "fsync")
             let new = try #require(try answer.json()["receipts"]?[0]?.string)
             receipts.append(new)
-            let settled = try client.request("GET", "/v1/receipts/\(old)", [("Prefer", "wait=30")]).json()
+            let settled = try client.request("GET", "/v1/receipts/\(old)", [("Prefer", "wait=60")]).json()
             #expect(settled["receipt"]?.string == old && settled["redelivered_as"]?.string == new)
             #expect(settled["state"]?.string == (isTaken ? "delivered" : "dead"))
             expectProblem(try client.request("POST", target), 404, "unknown_dead_letter", outcome: "not_accepted")

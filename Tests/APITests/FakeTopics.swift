@@ -1,6 +1,7 @@
 import Broker
 import Primitives
 import Records
+import TestSupport
 
 /// Topics as a broker far away has them: what is remembered of them may be old, and asking takes as long as the test
 /// says.
@@ -40,7 +41,7 @@ final class FakeTopics: TopicAdmin {
 
     /// - Returns: whether so many questions wait in time.
     func waitForHeld(_ count: Int) -> Bool {
-        state.wait(until: SystemClock().now() + .seconds(20)) { $0.held.count >= count ? true : nil } ?? false
+        state.wait(until: patienceEnd()) { $0.held.count >= count ? true : nil } ?? false
     }
 
     func knowledge(of topic: TopicName) -> TopicKnowledge { state.withLock { $0.remembered[topic] ?? .unverified } }

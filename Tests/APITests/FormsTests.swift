@@ -206,10 +206,10 @@ import Testing
             expectProblem(try read("?max=1", [("Accept", accept)]), 406, "not_acceptable", retryable: false)
             // Refused before anything is leased, or waited for.
             let answer = try client.request(
-                "POST", "/v1/consumers/c/poll?wait=30&client=y", [("Accept", accept)], within: .seconds(5))
+                "POST", "/v1/consumers/c/poll?wait=60&client=y", [("Accept", accept)])
             expectProblem(answer, 406, "not_acceptable", retryable: false)
         }
-        for query in ["", "?max=2", "?wait=30"] {
+        for query in ["", "?max=2", "?wait=60"] {
             for answer in [try read(query, Self.asBytes), try poll(query, Self.asBytes)] {
                 expectProblem(answer, 400, "invalid_parameter", retryable: false)
                 #expect(try answer.json()["detail"]?.string?.contains("max") == true)

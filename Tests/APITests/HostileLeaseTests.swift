@@ -12,7 +12,7 @@ import Testing
     }
 
     private func poll(_ consumer: String, _ query: String = "") throws -> JSONValue {
-        let answer = try client.request("POST", "/v1/consumers/\(consumer)/poll?topic=orders&wait=5\(query)")
+        let answer = try client.request("POST", "/v1/consumers/\(consumer)/poll?topic=orders&wait=60\(query)")
         try #require(answer.status == 200, "\(answer.text)")
         return try answer.json()
     }
@@ -104,7 +104,7 @@ import Testing
         let large = try LocalGateway { try $0.set("limits.record_bytes_max=1MiB") }
         let other = try large.client()
         _ = try other.settled(try other.produce("orders", "a", partition: 0))
-        let polled = try other.request("POST", "/v1/consumers/c/poll?topic=orders&wait=5").json()
+        let polled = try other.request("POST", "/v1/consumers/c/poll?topic=orders&wait=60").json()
         let list = Array(repeating: #""\#(ids(polled).first ?? "")""#, count: count).joined(separator: ",")
         let acks = try other.postJSON("/v1/consumers/c/acks", #"{"deliveries":[\#(list)]}"#)
         if difference <= 0 {

@@ -41,7 +41,7 @@ import Testing
         for wait in waits {
             for (method, target) in [("GET", "\(Self.read)?wait="), ("POST", polled)] {
                 expectProblem(
-                    try client.request(method, target + wait, within: .seconds(5)), 400, "invalid_parameter",
+                    try client.request(method, target + wait), 400, "invalid_parameter",
                     retryable: false, "\(target)\(wait)")
             }
         }
@@ -108,7 +108,7 @@ import Testing
             let define = try client.putJSON("/v1/consumers/\(name)", #"{"topics":["extreme"],"from":"\#(from)"}"#)
             #expect(define.status == 201, "\(define.text)")
         }
-        let answer = try client.request("POST", "/v1/consumers/first/poll?client=one&wait=2").json()
+        let answer = try client.request("POST", "/v1/consumers/first/poll?client=one&wait=60").json()
         #expect(answer["records"]?.list.count == 2)
         let place = #"{"topic":"extreme","partition":0,"offset":\#(most)}"#
         expectProblem(

@@ -2,6 +2,7 @@ import Gateway
 import GatewayTestSupport
 import JSON
 import Testing
+import TestSupport
 
 /// `GET /v1/receipts/{receipt}`: what became of a record.
 @Suite final class ReceiptTests: GatewayTest {

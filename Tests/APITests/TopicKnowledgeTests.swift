@@ -24,7 +24,7 @@ import Testing
     @Test func record_IsAccepted_WhenTheTopicIsSeenOnlyNow() throws {
         topics.set("orders", Self.four)
         #expect(try post("orders").status == 202)
-        #expect(try post("orders", "value", [("Prefer", "wait=10")]).status == 200)
+        #expect(try post("orders", "value", [("Prefer", "wait=60")]).status == 200)
         #expect(try client.postJSON("/v1/topics/orders/records", #"{"records":[{"value":1}]}"#).status == 202)
         topics.remember("orders", Self.four)
         let asked = topics.asked

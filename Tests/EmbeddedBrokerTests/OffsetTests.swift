@@ -2,6 +2,7 @@ import Broker
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 @testable import EmbeddedBroker
 
@@ -110,7 +111,7 @@ private let third = TopicPartition(topic: payments, partition: 0)
             }
         }
         group.release(afterQueued: 25)
-        let all = results.wait(until: SystemClock().now() + .seconds(60)) { $0.count == 25 ? $0 : nil }
+        let all = results.wait(until: patienceEnd()) { $0.count == 25 ? $0 : nil }
         #expect(all == Array(repeating: "done", count: 20) + Array(repeating: "broker_busy", count: 5))
         #expect(try harness.committed(billing)[first]?.offset == 20)
     }

@@ -3,6 +3,7 @@ import Primitives
 import Records
 import Store
 import Testing
+import TestSupport
 
 @testable import EmbeddedBroker
 
@@ -78,9 +79,9 @@ import Testing
             Job<Reader>(completion: { (_: Result<Void, BrokerError>) in }) { (_) throws(JobFailure) in
                 started.withLock { $0 = true }
                 started.broadcast()
-                _ = released.wait(until: SystemClock().now() + .seconds(60)) { $0 ? true : nil }
+                _ = released.wait(until: patienceEnd()) { $0 ? true : nil }
             })
-        let running = started.wait(until: SystemClock().now() + .seconds(60)) { $0 ? true : nil }
+        let running = started.wait(until: patienceEnd()) { $0 ? true : nil }
         #expect(running == true)
         let codes = Monitor<[String]>([])
         let request = FetchRequest(
@@ -98,7 +99,7 @@ import Testing
         #expect(early.isEmpty)
         released.withLock { $0 = true }
         released.broadcast()
-        let all = codes.wait(until: SystemClock().now() + .seconds(60)) { $0.count == 3 ? $0 : nil }
+        let all = codes.wait(until: patienceEnd()) { $0.count == 3 ? $0 : nil }
         #expect(all == ["read", "read", "broker_busy"])
     }
 

@@ -3,6 +3,7 @@ import Primitives
 import Records
 import Telemetry
 import Testing
+import TestSupport
 
 @testable import EmbeddedBroker
 
@@ -130,7 +131,7 @@ import Testing
         }
         // Whoever watches at its position and reads on sees all, without ever asking in a loop.
         let news = Monitor(0)
-        let deadline = SystemClock().now() + .seconds(30)
+        let deadline = patienceEnd()
         var (position, seen): (Int64, Int) = (0, 0)
         while position < count, SystemClock().now() < deadline {
             let watch = try harness.broker.watch(place, from: position) {

@@ -112,6 +112,19 @@ final class GatewayProcess: Sendable {
 
     func client() throws -> HTTPClient { try HTTPClient(port: try port(), owner: self) }
 
+    /// Whether it has a thread of that name.
+    func hasThread(_ name: String) -> Bool {
+        let tasks = "/proc/\(process)/task"
+        let system = SystemFileSystem()
+        // try?: a thread or the process that has ended meanwhile.
+        return ((try? system.list(tasks)) ?? []).contains { task in
+            guard let file = try? system.open("\(tasks)/\(task)/comm", .readOnly),
+                let bytes = try? file.read(64, at: 0)
+            else { return false }
+            return String(decoding: bytes, as: UTF8.self) == name + "\n"
+        }
+    }
+
     func signal(_ number: Int32) { kill(process, number) }
 
     /// SIGKILL, and its end.

@@ -4,6 +4,7 @@ import JSON
 import KafkaTestSupport
 import Primitives
 import Testing
+import TestSupport
 
 /// Promise 7 for what is fetched ahead from Kafka: `consumers.prefetch_bytes_max` is for all consumers together.
 @Suite(.disabled(if: getenv("POSTRIDER_TEST_SANITIZER") != nil, "a sanitizer keeps memory that the gateway gave back"))
@@ -47,7 +48,7 @@ struct KafkaMemoryTests {
         // Both get a membership, and fetch ahead of one small answer.
         let readers = try names.map { name in
             let reader = try process.client()
-            try reader.send("POST", "/v1/consumers/\(name)/poll?max=1&wait=15&client=slow")
+            try reader.send("POST", "/v1/consumers/\(name)/poll?max=1&wait=60&client=slow")
             return reader
         }
         for reader in readers { #expect(try reader.answer().json()["records"]?.list.count == 1) }
@@ -58,7 +59,7 @@ struct KafkaMemoryTests {
             var next = Array(repeating: 0, count: Int(Self.partitions))
             var count = 0
             while count < Self.readRecords {
-                let poll = try client.request("POST", "/v1/consumers/\(name)/poll?wait=15&client=slow").json()
+                let poll = try client.request("POST", "/v1/consumers/\(name)/poll?wait=60&client=slow").json()
                 let records = poll["records"]?.list ?? []
                 try #require(!records.isEmpty, "\(name): no more than \(count) came")
                 for record in records {

@@ -1,5 +1,6 @@
 import GatewayTestSupport
 import Primitives
+import TestSupport
 
 /// Clients that produce until their gateway is gone, each on a connection and thread of its own, and what they were
 /// told.
@@ -46,7 +47,7 @@ final class Load: Sendable {
 
     /// - Returns: whether so many requests were accepted in time.
     func waitUntilAccepted(_ count: Int) -> Bool {
-        told.wait(until: SystemClock().now() + HTTPClient.patience) { $0.total >= count ? true : nil } ?? false
+        told.wait(until: patienceEnd()) { $0.total >= count ? true : nil } ?? false
     }
 
     /// After the gateway is gone. - Returns: what every client was told.

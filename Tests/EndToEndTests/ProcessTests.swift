@@ -62,7 +62,7 @@ import Testing
         let (producer, poller) = (try process.client(), try process.client())
         let receipt = try producer.produce("orders", "before")
         _ = try producer.read(1, as: "reader", from: "orders")
-        try poller.send("POST", "/v1/consumers/reader/poll?wait=30")
+        try poller.send("POST", "/v1/consumers/reader/poll?wait=60")
         try waitUntilPolling(producer, "reader")
         process.signal(number)
         // The parked poll ends as one whose wait is over.
@@ -85,7 +85,7 @@ import Testing
         process.signal(SIGTERM)
         #expect(try eventually { try process.log().contains("\"stopping\"") })
         process.signal(SIGTERM)
-        #expect(process.waitForEnd(within: .seconds(5)) == .exited(25))
+        #expect(process.waitForEnd() == .exited(25))
         let again = try GatewayProcess(in: process.directory)
         #expect(try again.client().read(1, as: "reader", from: "orders").count == 1)
     }
@@ -98,9 +98,11 @@ import Testing
         let pipe = first.directory.path + "/data/spool/00000000000000000001.seg"
         #expect(mkfifo(pipe, 0o600) == 0)
         let process = try GatewayProcess(in: first.directory)
+        // From then on signals are waited for.
+        #expect(eventually { process.hasThread("start") })
         #expect(process.waitForEnd(within: .milliseconds(300)) == nil)
         process.signal(number)
-        #expect(process.waitForEnd(within: .seconds(5)) == .exited(0))
+        #expect(process.waitForEnd() == .exited(0))
         #expect(try process.log().contains("stopped while it was starting"))
         #expect(unlink(pipe) == 0)
         let again = try GatewayProcess(in: first.directory)

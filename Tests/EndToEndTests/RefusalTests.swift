@@ -39,6 +39,8 @@ import Testing
         let client = try local.client()
         let space = try disk.space("")
         disk.setCapacity(Int(space.total - space.available) + 1 << 20)
+        // Without CHECKPOINT nothing is let go: however fast the records are forwarded, the disk gets full.
+        disk.failPaths(("CHECKPOINT", ENOSPC))
 
         var accepted: [String] = []
         var refusal: Answer?
@@ -63,6 +65,7 @@ import Testing
         #expect(try client.read(accepted.count, as: "reader", from: "orders").count == accepted.count)
 
         disk.setCapacity(nil)
+        disk.failPaths(nil)
         #expect(try eventually { try notReady(client) == nil })
         #expect(try produce(client, "after").status == 202)
         let last = try client.read(1, as: "reader", from: "orders").first
@@ -158,15 +161,16 @@ import Testing
 
     @Test func refusalsComeBeforePromises_WhenTheGatewayStops() throws {
         let disk = FakeFileSystem()
-        let local = try LocalGateway(fileSystem: disk) { try $0.set("http.stop_timeout=3s") }
-        let (hanging, late) = (try local.client(), try local.client())
-        #expect(try late.request("GET", "/readyz").status == 200)
+        let local = try LocalGateway(fileSystem: disk) { try $0.set("http.stop_timeout=5s") }
+        let (hanging, late, asking) = (try local.client(), try local.client(), try local.client())
+        for client in [late, asking] { #expect(try client.request("GET", "/readyz").status == 200) }
         disk.holdSyncs()
         try hanging.send("POST", "/v1/topics/orders", body: [1])
         // In the journal's hands.
         #expect(hanging.isSilent(for: .milliseconds(100)))
         let stop = WorkerThread(name: "stop") { local.stop() }
-        #expect(hanging.isSilent(for: .milliseconds(500)))
+        #expect(try eventually { try asking.request("GET", "/readyz").status == 503 })
+        #expect(hanging.isSilent(for: .milliseconds(20)))
         // Before the handler: nothing was accepted.
         try expectRefusal(try produce(late, "late"), 503, "stopping", outcome: "not_accepted")
         // After it: the sync may still succeed.

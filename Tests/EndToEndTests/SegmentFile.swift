@@ -1,5 +1,6 @@
 import GatewayTestSupport
 import Primitives
+import TestSupport
 
 /// The newest segment of a spool that has frames, read by the format's page: to break it at a chosen place.
 struct SegmentFile {

@@ -2,6 +2,7 @@ import GatewayTestSupport
 import JSON
 import Primitives
 import Testing
+import TestSupport
 
 /// Promise 3 where the topic itself goes and comes.
 @Suite struct TopicDeletionTests {
@@ -73,7 +74,7 @@ import Testing
             thread("read", local, seen) { try self.read($0, seen) },
         ]
         for round in 1...Self.rounds {
-            let enough = seen.wait(until: SystemClock().now() + HTTPClient.patience) { seen in
+            let enough = seen.wait(until: patienceEnd()) { seen in
                 seen.receipts.count >= round * Self.recordsPerRound || !seen.faults.isEmpty ? true : nil
             }
             #expect(enough == true, "round \(round)")
@@ -81,7 +82,7 @@ import Testing
             #expect(deleted.status == 204, "round \(round): \(deleted.text)")
             // Somebody must have met the topic's absence.
             let refused = seen.withLock { $0.refused }
-            let met = seen.wait(until: SystemClock().now() + HTTPClient.patience) { seen in
+            let met = seen.wait(until: patienceEnd()) { seen in
                 seen.refused > refused || !seen.faults.isEmpty ? true : nil
             }
             #expect(met == true, "round \(round)")

@@ -31,7 +31,7 @@ import Testing
         #expect(harness.waitForStatus(1) { $0.state == .stopped })
         #expect(!stopped.withLock { $0 })
         harness.sinks.release()
-        #expect(stopped.wait(until: SystemClock().now() + .seconds(20)) { $0 ? true : nil } == true)
+        #expect(stopped.wait(until: patienceEnd()) { $0 ? true : nil } == true)
         stopper.join()
         // What it was in was ended, not abandoned.
         #expect(harness.texts(0) == ["hangs"])

@@ -200,7 +200,7 @@ final class Harness {
     }
 
     func waitForEvent(_ event: Event) -> Bool {
-        events.wait(until: SystemClock().now() + .seconds(20)) { $0.contains(event) ? true : nil } ?? false
+        events.wait(until: patienceEnd()) { $0.contains(event) ? true : nil } ?? false
     }
 
     func waitForStatus(_ lane: Int, _ condition: (LaneStatus) -> Bool) -> Bool {
@@ -230,18 +230,4 @@ func record(_ topic: TopicName, _ text: String, padding: Int = 0, gatewaysTimest
     SpoolRecord(
         topic: topic, partition: nil, timestampIsGateways: gatewaysTimestamp,
         record: Record(key: [UInt8](repeating: 0, count: padding)[...], value: Array(text.utf8)[...], timestampMs: 1))
-}
-
-/// Looks until the condition holds.
-///
-/// - Returns: false when it did not within the deadline.
-func eventually(within duration: Duration = .seconds(20), _ condition: () throws -> Bool) rethrows -> Bool {
-    let deadline = SystemClock().now() + duration
-    let pause = Monitor(())
-    while try !condition() {
-        let now = SystemClock().now()
-        if now > deadline { return false }
-        _ = pause.wait(until: now + .milliseconds(1)) { _ -> Bool? in nil }
-    }
-    return true
 }

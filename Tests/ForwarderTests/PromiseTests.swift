@@ -168,6 +168,9 @@ final class Run {
         }
         waitForAnswers()
         faults.end()
+        // However slow the forwarder was until now: every run sends something again that the broker refused.
+        if try drained() { try redeliver() }
+        waitForAnswers()
     }
 
     private func end(_ chosen: Harness.End? = nil) throws {
@@ -243,8 +246,18 @@ final class Run {
     }
 
     private func waitForAnswers() {
-        let answered = client.wait(until: SystemClock().now() + .seconds(20)) { $0.inFlight == 0 ? true : nil }
+        let answered = client.wait(until: patienceEnd()) { $0.inFlight == 0 ? true : nil }
         #expect(answered == true, "seed \(seed): a request was never answered")
+    }
+
+    /// Waits until everything is settled. - Returns: whether it was in time.
+    private func drained() throws -> Bool {
+        try eventually {
+            // A death that was chosen before the faults ended.
+            if harness.sinks.isDead { try end() }
+            return (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 }
+                && harness.deadLetters.count(state: .redelivering) == 0
+        }
     }
 
     // MARK: - The model
@@ -253,12 +266,7 @@ final class Run {
         let client = client.withLock { $0 }
         let context: Comment = "seed \(seed)"
         let last = client.accepted.map(\.lsn).max() ?? .zero
-        let drained = try eventually(within: .seconds(8)) {
-            // A death that was chosen before the faults ended.
-            if harness.sinks.isDead { try end() }
-            return (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 }
-                && harness.deadLetters.count(state: .redelivering) == 0
-        }
+        let drained = try drained()
         let lags = (0..<Harness.lanes).map { harness.spool.lagRecords(lane: $0) }
         #expect(drained, "seed \(seed): lag \(lags), \(harness.forwarder.status), \(harness.events.withLock { $0 })")
         failed = !drained

@@ -5,6 +5,7 @@ import KafkaTestSupport
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 /// Rights that are withdrawn and given back, as clients of a gateway see it. Broker 1 of the mock cluster refuses,
 /// broker 2 does not.
@@ -37,7 +38,7 @@ import Testing
     }
 
     private func deliver(_ topic: String, _ value: String) throws -> Answer {
-        try client.request("POST", "/v1/topics/\(topic)", [("Prefer", "wait=15")], body: Array(value.utf8))
+        try client.request("POST", "/v1/topics/\(topic)", [("Prefer", "wait=60")], body: Array(value.utf8))
     }
 
     @Test func topicsRecords_AreAcceptedAndDeliveredOnce_WhenTheRightToWriteComesBack() throws {
@@ -103,7 +104,7 @@ import Testing
         }
         cluster.deny(denial.kind, denial.code, exceptAt: 2)
         let waiting = try gateway.local.client()
-        try waiting.send("POST", "/v1/consumers/\(consumers[0])/poll?wait=10&client=me")
+        try waiting.send("POST", "/v1/consumers/\(consumers[0])/poll?wait=60&client=me")
         let others = try poll(consumers[1], wait: 15)
         #expect(try others.json()["records"]?.list.isEmpty == false, "\(others.text)")
         #expect(try acknowledge(consumers[1], others).status == 200)

@@ -4,6 +4,7 @@ import JSON
 import KafkaBroker
 import KafkaTestSupport
 import Testing
+import TestSupport
 
 /// What a gateway says of its cluster's topics.
 @Suite struct KafkaStatusTests {

@@ -1,6 +1,7 @@
 import HTTPServer
 import Primitives
 import Testing
+import TestSupport
 
 @Suite struct BodyTests {
     private static let get = "GET /v1/topics/a HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -1,6 +1,7 @@
 import CZlib
 import Primitives
 import Testing
+import TestSupport
 
 @testable import HTTPServer
 

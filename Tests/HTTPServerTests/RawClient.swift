@@ -1,5 +1,6 @@
 import Glibc
 import Primitives
+import TestSupport
 
 /// What came back for one request.
 struct RawResponse: Equatable {
@@ -22,7 +23,7 @@ final class RawClient {
         let what: String
     }
 
-    static let patience = Duration.seconds(10)
+    static let patience = testPatience
 
     private var descriptor: Int32
     private var received: [UInt8] = []

@@ -1,6 +1,7 @@
 import HTTPServer
 import Primitives
 import Testing
+import TestSupport
 
 @Suite struct ResponderTests {
     private static let hold = "POST /hold HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nContent-Length: 2\r\n\r\nhi"
@@ -191,7 +192,7 @@ import Testing
             #expect(granted.withLock { $0 } == 0)
             one.respond(HTTPResponse(status: 200, body: [UInt8](repeating: 120, count: 500_000)))
             #expect(try first.response().body.utf8.count == 500_000)
-            #expect(granted.wait(until: SystemClock().now() + .seconds(10)) { $0 > 0 ? true : nil } == true)
+            #expect(granted.wait(until: patienceEnd()) { $0 > 0 ? true : nil } == true)
             #expect(granted.withLock { $0 } == 1)
             let reserved = two.reservedBytes
             #expect(reserved == 900_000)
@@ -233,7 +234,7 @@ import Testing
             three.respond(Self.ok("answered"))
             #expect(granted.withLock { $0 } == [])
             left.close()
-            #expect(granted.wait(until: SystemClock().now() + .seconds(10)) { $0.isEmpty ? nil : $0 } == ["live"])
+            #expect(granted.wait(until: patienceEnd()) { $0.isEmpty ? nil : $0 } == ["live"])
             wait(three, "answered again", 900_000)
             one.respond(Self.ok("one"))
             four.respond(Self.ok("live"))

@@ -1,6 +1,7 @@
 import HTTPServer
 import Primitives
 import Testing
+import TestSupport
 
 @Suite struct StopTests {
     @Test func parkedRequests_GetTheirOwnAnswer_WhenTheServerStops() throws {
@@ -10,8 +11,8 @@ import Testing
         let parked = eventually { server.server.usage.parked == 20 }
         #expect(parked)
         let start = SystemClock().now()
-        server.stop(within: .seconds(30))
-        #expect(SystemClock().now() - start < .seconds(10))
+        server.stop(within: testPatience)
+        #expect(SystemClock().now() - start < testPatience)
         for client in clients {
             let response = try client.response()
             #expect(response.body == "over")
@@ -40,7 +41,7 @@ import Testing
         let client = try server.client()
         try client.send("POST /hold HTTP/1.1\r\nHost: a\r\n\r\n")
         let held = try server.waitForHeld()
-        let stopping = WorkerThread(name: "stop") { server.stop(within: .seconds(30)) }
+        let stopping = WorkerThread(name: "stop") { server.stop(within: testPatience) }
         #expect(throws: RawClient.Failure.self) {
             // Refused once the listening socket is closed.
             while true { try server.client().close() }

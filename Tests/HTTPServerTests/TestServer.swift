@@ -17,6 +17,9 @@ final class TestServer: Sendable {
     init(_ configure: (inout HTTPServerSettings) -> Void = { _ in }) throws {
         var settings = HTTPServerSettings()
         settings.sweepInterval = .milliseconds(20)
+        // What a test waits for must not come from these.
+        settings.idleTimeout = testPatience * 2
+        settings.headerTimeout = testPatience * 2
         settings.commonHeaders = [HTTPHeader("Postrider-Gateway", "test")]
         settings.allowedHosts = ["a", "gateway"]
         configure(&settings)
@@ -122,7 +125,7 @@ final class TestServer: Sendable {
 
     /// The held request, once `count` of them are there.
     func waitForHeld(_ count: Int = 1) throws -> (request: HTTPRequest, responder: Responder) {
-        let deadline = SystemClock().now() + RawClient.patience
+        let deadline = patienceEnd()
         guard let found = held.wait(until: deadline, for: { $0.count >= count ? $0[count - 1] : nil }) else {
             throw RawClient.Failure(what: "no \(count) held requests")
         }
@@ -130,7 +133,7 @@ final class TestServer: Sendable {
     }
 
     func waitForEvents(_ count: Int) -> [String] {
-        events.wait(until: SystemClock().now() + RawClient.patience) { $0.count >= count ? $0 : nil } ?? []
+        events.wait(until: patienceEnd()) { $0.count >= count ? $0 : nil } ?? []
     }
 
     func stop(within: Duration = .seconds(5)) {
@@ -159,16 +162,4 @@ func withServer(
     let server = try TestServer(configure)
     defer { server.stop() }
     try body(server)
-}
-
-/// Looks every few milliseconds until `condition` holds. - Returns: whether it did in time.
-func eventually(within: Duration = RawClient.patience, _ condition: () -> Bool) -> Bool {
-    let clock = Monitor(())
-    let deadline = SystemClock().now() + within
-    while !condition() {
-        let now = SystemClock().now()
-        if now >= deadline { return false }
-        _ = clock.wait(until: now + .milliseconds(2)) { _ -> Bool? in nil }
-    }
-    return true
 }

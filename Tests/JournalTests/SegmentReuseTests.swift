@@ -8,12 +8,6 @@ import Testing
 
 /// Released segments become the next ones: see "Deletion" in docs/JOURNAL.md.
 @Suite struct SegmentReuseTests {
-    private func waitUntil(_ condition: () -> Bool) -> Bool {
-        let deadline = SystemClock().now() + .seconds(60)
-        while !condition(), SystemClock().now() < deadline { sched_yield() }
-        return condition()
-    }
-
     private func segments(_ disk: FakeFileSystem) -> [String] { disk.paths.filter { $0.hasSuffix(".seg") } }
 
     /// Fills segments one after the other, each released as soon as the next is there; goes on when the keeper has done
@@ -24,11 +18,14 @@ import Testing
             while segments(disk).last == last {
                 #expect(harness.append([String(repeating: "x", count: 3000)]).value != nil)
             }
+            let queue = harness.journal.shared.queue
+            // First of all, or what is released would be the spare, and none be kept.
+            #expect(eventually { queue.withLock { $0.spare != nil } })
             harness.released.withLock { $0 = harness.journal.durable }
             let keepsOne = harness.journal.shared.settings.zeroFill
             #expect(
-                waitUntil {
-                    segments(disk).count == 1 && harness.journal.shared.queue.withLock { $0.spare != nil }
+                eventually {
+                    segments(disk).count == 1 && queue.withLock { $0.spare != nil }
                         && disk.paths.count { $0.hasSuffix(".spare") } == (keepsOne ? 2 : 1)
                 })
         }
@@ -64,6 +61,7 @@ import Testing
         let disk = FakeFileSystem()
         var settings = JournalHarness.settings
         settings.tailBytesMax = 1
+        settings.idleFrameDelay = .seconds(3600)
         let harness = try JournalHarness(disk, settings: settings)
         for request in 0..<30 { #expect(harness.append(scriptedRecords(request)).value != nil) }
         #expect(segments(disk).count > 3)
@@ -72,6 +70,7 @@ import Testing
         #expect(try reading.next() != nil)
         let late = harness.journal.reader(from: .zero)
         let middle = try #require(try harness.read().map(\.lsn).dropFirst(25).first)
+        harness.waitUntilQuiet(disk)
         harness.released.withLock { $0 = middle }
         harness.waitUntilQuiet(disk)
         // One is ready, one is kept.
@@ -103,7 +102,9 @@ import Testing
     @Test func checkpointAndDeletion_WaitForSpace_AndEndNothing() throws {
         for suffix in ["CHECKPOINT", ".seg"] {
             let disk = FakeFileSystem()
-            let harness = try JournalHarness(disk)
+            var settings = JournalHarness.settings
+            settings.idleFrameDelay = .seconds(3600)
+            let harness = try JournalHarness(disk, settings: settings)
             for request in 0..<12 { #expect(harness.append(scriptedRecords(request)).value != nil) }
             harness.waitUntilQuiet(disk)
             let count = segments(disk).count
@@ -111,10 +112,10 @@ import Testing
             disk.failPaths((suffix, ENOSPC))
             harness.released.withLock { $0 = harness.journal.durable }
             let calls = disk.calls
-            #expect(waitUntil { disk.calls > calls + 3 })
+            #expect(eventually { disk.calls > calls + 3 })
             #expect(segments(disk).count == count && harness.failures.withLock { $0.isEmpty })
             disk.failPaths(nil)
-            #expect(waitUntil { segments(disk).count == 1 })
+            #expect(eventually { segments(disk).count == 1 })
             #expect(harness.append(["on"]).value != nil)
             harness.close()
             #expect(harness.failures.withLock { $0.isEmpty })

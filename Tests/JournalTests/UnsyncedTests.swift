@@ -30,18 +30,16 @@ import Testing
             answer.withLock { $0 = result.value }
             answer.signal()
         }
-        let deadline = SystemClock().now() + .seconds(10)
-        while disk.log.count(where: { $0 == "fdatasync" }) == syncs, SystemClock().now() < deadline { sched_yield() }
+        #expect(eventually { disk.log.count { $0 == "fdatasync" } > syncs })
         // The sync is under way and does not return.
         let answered = answer.withLock { $0?.synced }
         #expect(answered == (policy == .always ? nil : false))
         #expect(try harness.texts() == [])
         #expect(harness.journal.durable == durable)
         disk.releaseSyncs()
-        let appended = answer.wait(until: deadline) { $0 }
+        let appended = answer.wait(until: patienceEnd()) { $0 }
         #expect(appended != nil)
-        while harness.journal.durable == durable, SystemClock().now() < deadline { sched_yield() }
-        #expect(try harness.texts() == ["one"])
+        #expect(try eventually { try harness.texts() == ["one"] })
         harness.close()
     }
 

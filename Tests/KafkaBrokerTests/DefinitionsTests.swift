@@ -3,6 +3,7 @@ import KafkaTestSupport
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 @testable import KafkaBroker
 
@@ -40,7 +41,7 @@ import Testing
         }
 
         func wait(_ what: String, _ condition: (Told) -> Bool) throws {
-            let deadline = SystemClock().now() + SourceHarness.patience
+            let deadline = patienceEnd()
             try #require(told.wait(until: deadline) { condition($0) ? true : nil } == true, "\(what) never happened")
         }
     }
@@ -93,7 +94,7 @@ import Testing
             }
         }
         harness.offsets.stop()
-        let all = codes.wait(until: SystemClock().now() + SourceHarness.patience) { $0.count == 20 ? $0 : nil }
+        let all = codes.wait(until: patienceEnd()) { $0.count == 20 ? $0 : nil }
         #expect(Set(try #require(all)).isSubset(of: ["interrupted"]))
     }
 

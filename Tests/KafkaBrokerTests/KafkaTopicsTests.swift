@@ -33,10 +33,10 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("orders", partitions: 2)
         let harness = try TopicsHarness(cluster.bootstrapServers) { $0.metadataRefresh = .milliseconds(50) }
-        let known = harness.eventually { partitions(harness.topics.knowledge(of: orders)) == 2 }
+        let known = eventually { partitions(harness.topics.knowledge(of: orders)) == 2 }
         #expect(known)
         cluster.createTopic("other-0", partitions: 3)
-        let seen = harness.eventually { partitions(harness.topics.knowledge(of: others[0])) == 3 }
+        let seen = eventually { partitions(harness.topics.knowledge(of: others[0])) == 3 }
         #expect(seen)
         #expect(try harness.list() == [orders, others[0]])
     }
@@ -47,7 +47,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         let harness = try TopicsHarness(cluster.bootstrapServers) { $0.metadataRefresh = .seconds(3600) }
         #expect(partitions(try harness.verify(orders)) == 4)
         cluster.setError(of: "orders", to: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue)
-        let isMissing = try harness.eventually { try harness.verify(orders) == .missing }
+        let isMissing = try eventually { try harness.verify(orders) == .missing }
         #expect(isMissing)
         #expect(try harness.describe(orders) == nil)
     }
@@ -62,7 +62,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         #expect(partitions(try harness.verify(orders)) == 4)
         #expect(try harness.verify(others[0]) == .unverified)
         cluster.setError(of: "orders", to: RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED.rawValue)
-        let isDenied = harness.eventually { failure { try harness.describe(orders) }?.code == "broker_denied" }
+        let isDenied = eventually { failure { try harness.describe(orders) }?.code == "broker_denied" }
         #expect(isDenied)
         // Until rounds and questions have seen it.
         for _ in 0..<3 {
@@ -87,7 +87,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         #expect(second.topics.health.isReachable == false)
         #expect(second.topics.health.lastError != nil)
         cluster.setUp(1)
-        let isBack = second.eventually { second.topics.health.isReachable == true }
+        let isBack = eventually { second.topics.health.isReachable == true }
         #expect(isBack)
         #expect(partitions(try second.verify(others[0])) != nil)
     }
@@ -112,7 +112,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
         first.close()
         let other = MockCluster(brokers: 2)
         let second = try TopicsHarness(other.bootstrapServers, after: first) { $0.metadataRefresh = .seconds(3600) }
-        let isForgotten = second.eventually { second.topics.knowledge(of: orders) == .unverified }
+        let isForgotten = eventually { second.topics.knowledge(of: orders) == .unverified }
         #expect(isForgotten)
         // Its id is its address in memory, so the first one must not be gone before.
         withExtendedLifetime(cluster) {}
@@ -128,7 +128,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
             settings.probeInterval = .seconds(3600)
             settings.metadataRefresh = .seconds(3600)
         }
-        let isUp = harness.eventually { harness.topics.health.isReachable == true }
+        let isUp = eventually { harness.topics.health.isReachable == true }
         #expect(isUp)
         cluster.setRoundTrip(1, milliseconds: 5_000)
         let answers = Monitor<[TopicKnowledge]>([])
@@ -142,7 +142,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
             // More than may wait are told at once.
             if round == 19 { #expect(answers.withLock { $0.count } >= 60) }
         }
-        let all = answers.wait(until: SystemClock().now() + .seconds(20)) { $0.count == 100 ? $0 : nil }
+        let all = answers.wait(until: patienceEnd()) { $0.count == 100 ? $0 : nil }
         #expect(all.map(Set.init) == [.unverified])
         #expect(harness.topics.health.isReachable == false)
     }
@@ -165,7 +165,7 @@ private let others = (0..<5).map { TopicName("other-\($0)")! }
                 codes.broadcast()
             }
         }
-        let all = codes.wait(until: SystemClock().now() + .seconds(20)) { $0.count == 12 ? $0 : nil }
+        let all = codes.wait(until: patienceEnd()) { $0.count == 12 ? $0 : nil }
         #expect(all?.contains("broker_busy") == true)
         harness.close()
         #expect(failure { try harness.list() }?.code == "broker_closed")

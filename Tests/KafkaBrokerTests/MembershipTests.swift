@@ -163,11 +163,12 @@ import Testing
         let places = (0..<4).map { TopicPartition("t", $0) }
         _ = try harness.committed(name, places)
         let (other, second) = try joined(cluster)
-        try second.wait("assignment") { $0.assigned.count == 2 }
-        try first.wait("a smaller assignment") { $0.assigned.count == 2 }
-        let (mine, theirs) = (first.state.withLock { $0.assigned }, second.state.withLock { $0.assigned })
-        #expect(mine.isDisjoint(with: theirs) && mine.union(theirs) == Set(places))
-        #expect(first.state.withLock { $0.revocations } == 1)
+        // The group may form more than once where a member is slow.
+        let theirs = try eventually("a half each") {
+            let (mine, theirs) = (first.state.withLock { $0.assigned }, second.state.withLock { $0.assigned })
+            return mine.count == 2 && theirs.count == 2 && mine.union(theirs) == Set(places) ? theirs : nil
+        }
+        #expect(first.state.withLock { $0.revocations } >= 1)
         let lost = try #require(theirs.first)
         #expect(
             try harness.refusal { (done: @escaping @Sendable (Result<Void, BrokerError>) -> Void) in
@@ -190,7 +191,7 @@ import Testing
         try first.wait("assignment and records") { $0.assigned.count == 2 && $0.available > 0 }
         let (other, second) = try joined(cluster)
         try second.wait("assignment") { $0.assigned.count == 1 }
-        try first.wait("a smaller assignment") { $0.assigned.count == 1 && $0.revocations == 1 }
+        try first.wait("a smaller assignment") { $0.assigned.count == 1 && $0.revocations >= 1 }
         for (gateway, member) in [(harness, first), (other, second)] {
             let place = try #require(member.state.withLock { $0.assigned.first })
             #expect(try member.readAll(gateway, place) == Array(0..<200))

@@ -74,7 +74,7 @@ import Testing
         func pass(_ duration: Duration) -> [ConsumerName] {
             clock.advance(by: duration)
             rounds += 1
-            #expect(keeper.waitForRounds(rounds, until: SystemClock().now() + .seconds(20)))
+            #expect(keeper.waitForRounds(rounds, until: patienceEnd()))
             return groups.takeCommits()
         }
 
@@ -149,7 +149,7 @@ import Testing
         }
         _ = try eventually("the definition") { try harness.offsets.definitions().isEmpty ? nil : true }
         harness.clock.advance(by: OffsetKeeper.firstAfter)
-        #expect(harness.offsets.keeper.waitForRounds(1, until: SystemClock().now() + SourceHarness.patience))
+        #expect(harness.offsets.keeper.waitForRounds(1, until: patienceEnd()))
         let found = GroupOffsets.committed(name.text, topic, partitions: 2, at: servers)
         #expect(found == [1: GroupOffsets.Value(offset: 0, metadata: "bitmap")])
     }

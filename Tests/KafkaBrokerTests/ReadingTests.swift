@@ -4,6 +4,7 @@ import KafkaTestSupport
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 @testable import KafkaBroker
 
@@ -95,7 +96,7 @@ import Testing
             }
         }
         func wait(for name: String) -> Bool {
-            told.wait(until: SystemClock().now() + SourceHarness.patience) { $0.contains(name) ? true : nil } ?? false
+            told.wait(until: patienceEnd()) { $0.contains(name) ? true : nil } ?? false
         }
         _ = try watch("later", place, from: 3)
         _ = try watch("other", TopicPartition("t", 1), from: 0)

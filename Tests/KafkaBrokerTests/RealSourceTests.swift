@@ -4,6 +4,7 @@ import KafkaTestSupport
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 @testable import KafkaBroker
 
@@ -90,7 +91,7 @@ import Testing
             told.broadcast()
         }
         try transact(["a"], commits: true)
-        #expect(told.wait(until: SystemClock().now() + SourceHarness.patience) { $0 ? true : nil } == true)
+        #expect(told.wait(until: patienceEnd()) { $0 ? true : nil } == true)
     }
 
     @Test func purgedRecords_AreSkipped_AndTheFetchSaysSo() throws {

@@ -4,6 +4,7 @@ import KafkaTestSupport
 import Primitives
 import Records
 import Testing
+import TestSupport
 
 @testable import KafkaBroker
 
@@ -50,7 +51,7 @@ import Testing
 
         #expect(try harness.delete(topic))
         #expect(harness.topics.knowledge(of: topic) == .missing)
-        let isGone = try harness.eventually { try harness.describe(topic) == nil }
+        let isGone = try eventually { try harness.describe(topic) == nil }
         #expect(isGone)
         #expect(!(try harness.delete(topic)))
         #expect(!(try harness.configure(topic, TopicSettings(recordBytesMax: 7_000))))
@@ -73,12 +74,12 @@ import Testing
             topic.text, partitions: 2,
             configuration: ["max.message.bytes": "7777"])
         // An answer is good for a second.
-        let isKnown = try harness.eventually { known(try harness.verify(topic))?.partitions == 2 }
+        let isKnown = try eventually { known(try harness.verify(topic))?.partitions == 2 }
         #expect(isKnown)
         let now = try #require(known(harness.topics.knowledge(of: topic)))
         #expect(now.messageBytesMax == 7_777)
         RealKafka.delete(topic.text)
-        let isMissing = try harness.eventually { try harness.verify(topic) == .missing }
+        let isMissing = try eventually { try harness.verify(topic) == .missing }
         #expect(isMissing)
     }
 
@@ -99,7 +100,7 @@ import Testing
         #expect(known(try maker.verify(topic)) != nil)
         #expect(try harness.delete(topic))
         // A round sees that it is gone, and asks for it by name.
-        let isGone = maker.eventually { known(maker.topics.knowledge(of: topic)) == nil }
+        let isGone = eventually { known(maker.topics.knowledge(of: topic)) == nil }
         #expect(isGone)
         #expect(!(try harness.list().contains(topic)))
     }
@@ -138,7 +139,7 @@ import Testing
             settings.checkpointTopic = topic.text
             settings.metadataRefresh = .milliseconds(300)
         }
-        let isTold = other.eventually {
+        let isTold = eventually {
             other.topics.health.ownTopicWarnings.contains { $0.hasPrefix("\(topic): cleanup.policy delete") }
         }
         #expect(isTold)

@@ -18,7 +18,7 @@ final class SourceHarness {
     private let producer: KafkaClient
 
     /// Time for anything that has to happen; never reached by a test that passes.
-    static let patience = Duration.seconds(30)
+    static let patience = testPatience
 
     init(_ bootstrapServers: String, change: (inout KafkaBrokerSettings) -> Void = { _ in }) throws {
         var settings = KafkaBrokerSettings()
@@ -137,7 +137,7 @@ final class MemberHarness: SubscriptionDelegate {
     }
 
     func wait(_ what: String, _ condition: (State) -> Bool) throws {
-        let deadline = SystemClock().now() + SourceHarness.patience
+        let deadline = patienceEnd()
         try #require(state.wait(until: deadline) { condition($0) ? true : nil } == true, "\(what) never happened")
     }
 
@@ -171,7 +171,7 @@ final class MemberHarness: SubscriptionDelegate {
 
 /// Tries until it succeeds; an error in between has to be retriable.
 func eventually<Value>(_ what: String, _ body: () throws -> Value?) throws -> Value {
-    let deadline = SystemClock().now() + SourceHarness.patience
+    let deadline = patienceEnd()
     let pause = Monitor(())
     while SystemClock().now() < deadline {
         do {

@@ -74,17 +74,6 @@ final class TopicsHarness: Sendable {
         return try #require(answer, "no answer")
     }
 
-    /// Looks every few milliseconds. - Returns: whether it held in time.
-    func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-        let pause = Monitor(())
-        let deadline = SystemClock().now() + .seconds(20)
-        while !(try condition()) {
-            let now = SystemClock().now()
-            if now >= deadline { return false }
-            _ = pause.wait(until: now + .milliseconds(5)) { _ -> Bool? in nil }
-        }
-        return true
-    }
 }
 
 /// What a call failed with.

@@ -103,17 +103,3 @@ func record(_ lane: Int, _ text: String, padding: Int = 0) -> SpoolRecord {
         topic: topic(lane), partition: nil, timestampIsGateways: true,
         record: Record(key: [UInt8](repeating: 0, count: padding)[...], value: Array(text.utf8)[...], timestampMs: 1))
 }
-
-/// Looks until the condition holds.
-///
-/// - Returns: false when it did not within the deadline.
-func eventually(within duration: Duration = .seconds(20), _ condition: () throws -> Bool) rethrows -> Bool {
-    let deadline = SystemClock().now() + duration
-    let pause = Monitor(())
-    while try !condition() {
-        let now = SystemClock().now()
-        if now > deadline { return false }
-        _ = pause.wait(until: now + .milliseconds(1)) { _ -> Bool? in nil }
-    }
-    return true
-}

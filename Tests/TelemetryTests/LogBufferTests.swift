@@ -2,6 +2,7 @@ import Logging
 import Primitives
 import Telemetry
 import Testing
+import TestSupport
 
 /// A standard error that nobody reads, until somebody does.
 private final class BlockedSink: LogSink {
@@ -36,20 +37,19 @@ private final class BlockedSink: LogSink {
         let sink = BlockedSink()
         let buffer = buffer(sink, bytesMax: 1000)
         buffer.write(Array("first\n".utf8))
-        let deadline = SystemClock().now() + .seconds(10)
-        while !sink.isBlocked, SystemClock().now() < deadline {}
+        try #require(eventually { sink.isBlocked })
         // Nobody takes anything from here on: 100 lines of 10 bytes fit.
         for number in 100..<1000 { buffer.write(Array("line  \(number)\n".utf8)) }
         #expect(!buffer.flush(within: .milliseconds(1)))
         #expect(sink.lines == [])
         sink.open()
-        #expect(buffer.flush(within: .seconds(10)))
+        #expect(buffer.flush(within: testPatience))
         let kept = ["first\n"] + (100..<200).map { "line  \($0)\n" }
         #expect(Array(sink.lines.prefix(101)) == kept)
         #expect(sink.lines.count == 102)
         #expect(sink.lines.last?.contains(#""message":"log lines were dropped","metadata":{"lines":"800"}"#) == true)
         buffer.write(Array("again\n".utf8))
-        #expect(buffer.flush(within: .seconds(10)))
+        #expect(buffer.flush(within: testPatience))
         #expect(sink.lines.last == "again\n")
     }
 
@@ -61,7 +61,7 @@ private final class BlockedSink: LogSink {
             WorkerThread(name: "logs") { for number in 0..<500 { buffer.write(Array("\(thread) \(number)\n".utf8)) } }
         }
         for thread in threads { thread.join() }
-        #expect(buffer.flush(within: .seconds(10)))
+        #expect(buffer.flush(within: testPatience))
         for thread in 0..<4 {
             let sent = (0..<500).map { "\(thread) \($0)\n" }
             let written = sink.lines.filter { $0.hasPrefix("\(thread) ") }

@@ -1,18 +1,19 @@
 import GatewayTestSupport
 import JSON
 import Testing
+import TestSupport
 
 /// What tests of every broker do again and again.
 extension TestGateway {
     /// `wait` for the first records of a consumer: a group of Kafka's needs seconds to form.
-    static var patience: String { "wait=15" }
+    static var patience: String { "wait=60" }
 
     /// Posts one record and waits until it is delivered. - Returns: what its receipt says.
     func deliver(
         _ topic: String, _ query: String = "", _ headers: [(String, String)] = [], _ body: [UInt8] = [120]
     ) throws -> JSONValue {
         let answer = try client.request(
-            "POST", "/v1/topics/\(topic)\(query)", headers + [("Prefer", "wait=15")], body: body)
+            "POST", "/v1/topics/\(topic)\(query)", headers + [("Prefer", "wait=60")], body: body)
         try #require(answer.status == 200, "\(answer.text)")
         return try #require(try answer.json()["outcomes"]?[0])
     }
@@ -24,7 +25,7 @@ extension TestGateway {
     @discardableResult
     func fill(_ topic: String, _ values: [String], partition: Int = 0) throws -> [Int64] {
         let records = values.map { #"{"value_text":"\#($0)","partition":\#(partition)}"# }.joined(separator: ",")
-        let headers = [("Content-Type", "application/json"), ("Prefer", "wait=15")]
+        let headers = [("Content-Type", "application/json"), ("Prefer", "wait=60")]
         let answer = try client.request(
             "POST", "/v1/topics/\(topic)/records", headers, body: Array(#"{"records":[\#(records)]}"#.utf8))
         try #require(answer.status == 200, "\(answer.text)")

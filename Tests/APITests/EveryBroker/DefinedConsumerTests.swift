@@ -3,6 +3,7 @@ import JSON
 import KafkaTestSupport
 import Primitives
 import Testing
+import TestSupport
 
 /// Definitions, offsets and seeks of consumers, whatever the broker.
 @Suite struct DefinedConsumerTests {
@@ -55,7 +56,7 @@ import Testing
             try gateway.acknowledgeAll(consumer, answer)
         }
         #expect(Set(read) == ["b", "p"])
-        try poller.send("POST", "/v1/consumers/\(consumer)/poll?wait=30")
+        try poller.send("POST", "/v1/consumers/\(consumer)/poll?wait=60")
         #expect(
             try eventually {
                 try gateway.client.request("GET", "/v1/consumers/\(consumer)").json()["polls_waiting"]?.int64 == 1
@@ -89,7 +90,7 @@ import Testing
             #"{"records":[{"value":0,"partition":0,"timestamp":"2020-01-01T00:00:00Z"},"#
             + #"{"value":1,"partition":0,"timestamp":"2021-01-01T00:00:00Z"}]}"#
         let answer = try gateway.client.request(
-            "POST", "/v1/topics/\(topic)/records", [("Content-Type", "application/json"), ("Prefer", "wait=15")],
+            "POST", "/v1/topics/\(topic)/records", [("Content-Type", "application/json"), ("Prefer", "wait=60")],
             body: Array(old.utf8))
         let last = try #require(try answer.json()["outcomes"]?[1])
         _ = try gateway.stored(last)
@@ -127,7 +128,7 @@ import Testing
         try gateway.define(consumer, topic)
         try gateway.acknowledgeAll(consumer, try gateway.poll(consumer))
         let poller = try gateway.local.client()
-        try poller.send("POST", "/v1/consumers/\(consumer)/poll?wait=30")
+        try poller.send("POST", "/v1/consumers/\(consumer)/poll?wait=60")
         let isWaiting = try eventually {
             try gateway.client.request("GET", "/v1/consumers/\(consumer)").json()["polls_waiting"]?.int64 == 1
         }

@@ -2,6 +2,7 @@ import GatewayTestSupport
 import JSON
 import Primitives
 import Testing
+import TestSupport
 
 /// Polls and acknowledgements, whatever the broker.
 @Suite struct PolledRecordTests {
@@ -61,7 +62,7 @@ import Testing
         #expect(try polled.poll("")["ack"]?.isNull == true)
         #expect(offsets(try polled.poll("wait=0.2")).isEmpty)
         let poller = try polled.gateway.local.client()
-        try poller.send("POST", "/v1/consumers/\(polled.consumer)/poll?wait=30")
+        try poller.send("POST", "/v1/consumers/\(polled.consumer)/poll?wait=60")
         #expect(poller.isSilent(for: .milliseconds(200)))
         try polled.gateway.client.produce(polled.topic, "second")
         #expect(values(try poller.answer().json()) == ["second"])
@@ -100,7 +101,7 @@ import Testing
         #expect(values(try polled.poll("client=two&\(TestGateway.patience)")) == ["c"])
         // Another poll of the name while one waits.
         let poller = try polled.gateway.local.client()
-        try poller.send("POST", "\(target)&wait=30")
+        try poller.send("POST", "\(target)&wait=60")
         #expect(
             try eventually {
                 try polled.gateway.client.request("GET", "/v1/consumers/\(polled.consumer)")
@@ -120,19 +121,19 @@ import Testing
         #expect(whole.text == polled.committed(next[2]))
         #expect(whole.header("Cache-Control") == "no-store")
         #expect(try polled.settle(token).text == whole.text, "repeated")
-        let two = ids(try polled.poll("max=3&client=one&wait=5"))
+        let two = ids(try polled.poll("max=3&client=one&wait=60"))
         // Out of order: the prefix is not there yet.
         #expect(try polled.settle(#"{"deliveries":["\#(two[1])"]}"#).text == polled.committed(next[2]))
         let both = #"{"deliveries":["\#(two[0])","\#(two[2])"]}"#
         #expect(try polled.settle(both).text == polled.committed(next[5]))
-        let three = ids(try polled.poll("max=3&client=one&wait=5"))
+        let three = ids(try polled.poll("max=3&client=one&wait=60"))
         #expect(try polled.settle(#"{"through":["\#(three[1])"]}"#).text == polled.committed(next[7]))
         #expect(try polled.settle(#"{"through":["\#(three[2])"]}"#).text == polled.committed(next[8]))
-        #expect(offsets(try polled.poll("client=one&max=1&wait=5")) == [next[8]])
+        #expect(offsets(try polled.poll("client=one&max=1&wait=60")) == [next[8]])
         let place = #"{"topic":"\#(polled.topic)","partition":0,"offset":\#(next[8])}"#
         #expect(try polled.settle(#"{"offsets":[\#(place)],"client":"one"}"#).text == polled.committed(next[9]))
         #expect(try polled.gateway.committed(polled.consumer) == next[9])
-        let last = try polled.poll("client=one&wait=5")
+        let last = try polled.poll("client=one&wait=60")
         #expect(offsets(last) == [next[9]])
         try polled.gateway.acknowledgeAll(polled.consumer, last)
         #expect(offsets(try polled.poll("")).isEmpty)
@@ -161,7 +162,7 @@ import Testing
     func sharedMode_SpreadsAPartition_AndNacksAndExtensionsAnswerLikeAcks(_ broker: TestBroker) throws {
         let polled = try Polled(broker, ["a", "b", "c"], #","mode":"shared""#)
         let (a, b) = (
-            try polled.poll("max=1&client=a&\(TestGateway.patience)"), try polled.poll("max=2&client=b&wait=5")
+            try polled.poll("max=1&client=a&\(TestGateway.patience)"), try polled.poll("max=2&client=b&wait=60")
         )
         #expect(ids(a).count == 1 && ids(b).count == 2)
         let begin = polled.committed(polled.offsets[0])
@@ -235,8 +236,8 @@ import Testing
         let polled = try Polled(broker, ["a"])
         try polled.gateway.acknowledgeAll(polled.consumer, try polled.poll())
         let (poller, reader) = (try polled.gateway.local.client(), try polled.gateway.local.client())
-        try poller.send("POST", "/v1/consumers/\(polled.consumer)/poll?wait=30")
-        try reader.send("GET", "/v1/topics/\(polled.topic)/partitions/0/records?offset=latest&wait=30")
+        try poller.send("POST", "/v1/consumers/\(polled.consumer)/poll?wait=60")
+        try reader.send("GET", "/v1/topics/\(polled.topic)/partitions/0/records?offset=latest&wait=60")
         #expect(poller.isSilent(for: .milliseconds(100)) && reader.isSilent(for: .milliseconds(100)))
         polled.gateway.local.stop()
         for client in [poller, reader] {

@@ -88,7 +88,7 @@ import Testing
         #expect(headers.map { $0["value"]?.string } == ["a", "b", ""])
     }
 
-    private static let wait = ("Prefer", "wait=15")
+    private static let wait = ("Prefer", "wait=60")
     private static let json = ("Content-Type", "application/json")
     private static let lines = ("Content-Type", "application/x-ndjson")
 
@@ -215,7 +215,7 @@ import Testing
         expectProblem(
             try gateway.client.request("GET", "/v1/consumers/\(consumer)"), 404, "unknown_consumer", retryable: false)
         expectProblem(
-            try gateway.client.request("GET", "/v1/topics/\(topic)/partitions/0/records?wait=30"), 404, "unknown_topic",
+            try gateway.client.request("GET", "/v1/topics/\(topic)/partitions/0/records?wait=60"), 404, "unknown_topic",
             retryable: false)
     }
 }
@@ -227,14 +227,14 @@ import Testing
         let gateway = try TestGateway(broker)
         let topic = try gateway.topic()
         let one = try gateway.client.request(
-            "POST", "/v1/topics/\(topic)?partition=3", [("prefer", "respond-async, WAIT=\"30\"; x=y")], body: [120])
+            "POST", "/v1/topics/\(topic)?partition=3", [("prefer", "respond-async, WAIT=\"60\"; x=y")], body: [120])
         let body = Array("{\"value\":1,\"partition\":1}\n{\"value\":2,\"partition\":1}".utf8)
         let lines = try gateway.client.request(
-            "POST", "/v1/topics/\(topic)/records", [("Content-Type", "application/x-ndjson"), ("Prefer", "wait=30")],
+            "POST", "/v1/topics/\(topic)/records", [("Content-Type", "application/x-ndjson"), ("Prefer", "wait=60")],
             body: body)
         for (answer, places) in [(one, [(3, 0)]), (lines, [(1, 0), (1, 1)])] as [(Answer, [(Int64, Int64)])] {
             #expect(answer.status == 200)
-            #expect(answer.header("Preference-Applied") == "wait=30")
+            #expect(answer.header("Preference-Applied") == "wait=60")
             #expect(answer.header("Vary") == "Prefer")
             let json = try answer.json()
             #expect(json["durability"]?.string == "fsync")

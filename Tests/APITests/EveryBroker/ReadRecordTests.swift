@@ -77,12 +77,12 @@ import Testing
         let filled = try Filled(broker)
         let high = try #require(try filled.read()["high_watermark"]?.int64)
         for offset in [high + 1, .max] {
-            let answer = try filled.gateway.client.request("GET", filled.target("wait=30&offset=\(offset)"))
+            let answer = try filled.gateway.client.request("GET", filled.target("wait=60&offset=\(offset)"))
             expectProblem(answer, 400, "offset_out_of_range", retryable: false)
             #expect(try answer.json()["low_watermark"]?.int64 == 0)
             #expect(try answer.json()["high_watermark"]?.int64 == high)
         }
-        let answer = try filled.gateway.client.request("GET", "/v1/topics/\(filled.topic)/partitions/4/records?wait=30")
+        let answer = try filled.gateway.client.request("GET", "/v1/topics/\(filled.topic)/partitions/4/records?wait=60")
         expectProblem(answer, 404, "unknown_partition", retryable: false)
     }
 
@@ -94,7 +94,7 @@ import Testing
         for start in ["latest", ""] {
             let high = try #require(try filled.read()["high_watermark"]?.int64)
             let offset = start.isEmpty ? "\(high)" : start
-            try reader.send("GET", filled.target("offset=\(offset)&wait=15"))
+            try reader.send("GET", filled.target("offset=\(offset)&wait=60"))
             // Its watch must be there before the record is.
             #expect(reader.isSilent(for: .milliseconds(300)))
             try filled.gateway.fill(filled.topic, ["other"], partition: 1)
@@ -103,7 +103,7 @@ import Testing
             #expect(values(try reader.answer().json()) == ["new"])
         }
         let end = try filled.gateway.client.request(
-            "HEAD", filled.target("offset=latest&wait=30"), within: .seconds(10))
+            "HEAD", filled.target("offset=latest&wait=60"))
         #expect(end.status == 200 && end.body.isEmpty)
     }
 

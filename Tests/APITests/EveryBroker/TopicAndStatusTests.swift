@@ -4,6 +4,7 @@ import JSON
 import KafkaTestSupport
 import Primitives
 import Testing
+import TestSupport
 
 /// Topics, whatever the broker.
 @Suite struct TopicOfEveryBrokerTests {
