@@ -50,9 +50,9 @@ struct Readiness {
 }
 
 extension SpoolWarning {
-    /// `"code":…,"lane":…`
+    /// `"reason":…,"lane":…`
     fileprivate func write(to writer: inout JSONWriter) {
-        writer.key("code")
+        writer.key("reason")
         switch self {
         case .laneDamaged(let lane):
             writer.string("spool_corruption")

@@ -25,7 +25,7 @@ import Testing
             #expect(accepting?["ok"]?.bool == true)
             let warnings = accepting?["warnings"]?.list ?? []
             #expect(warnings.count == 1)
-            #expect(warnings.first?["code"]?.string == "spool_corruption")
+            #expect(warnings.first?["reason"]?.string == "spool_corruption")
             #expect(warnings.first?["lane"]?.int64 == 1)
         }
         gateway.stop()
