@@ -6,17 +6,21 @@ import Telemetry
 struct Readiness {
     /// nil: accepting.
     let closed: String?
+    /// What is wrong although records are accepted.
+    let warnings: [SpoolWarning]
     /// Lanes that do not forward.
     let stuck: [GatewayView.Lane]
     let broker: GatewayView.Broker
 
     init(_ api: API) {
         closed = api.view.isStopping() ? "stopping" : api.spool.intakeClosed
+        warnings = api.spool.warnings
         stuck = api.view.lanes().filter { !$0.isForwarding }
         broker = api.view.broker()
     }
 
-    /// `"accepting":{ok, reason},"forwarding":{ok, lanes},"broker":{kind, guarantee, reachable, error, detail}`
+    /// `"accepting":{ok, reason, warnings},"forwarding":{ok, lanes},
+    /// "broker":{kind, guarantee, reachable, error, detail}`
     func write(to writer: inout JSONWriter) {
         writer.key("accepting")
         writer.object { writer in
@@ -25,6 +29,10 @@ struct Readiness {
             if let closed {
                 writer.key("reason")
                 writer.string(closed)
+            }
+            if !warnings.isEmpty {
+                writer.key("warnings")
+                writer.array { writer in for warning in warnings { writer.object { warning.write(to: &$0) } } }
             }
         }
         writer.key("forwarding")
@@ -38,6 +46,21 @@ struct Readiness {
         }
         writer.key("broker")
         writer.object { broker.write(to: &$0) }
+    }
+}
+
+extension SpoolWarning {
+    /// `"reason":…,"lane":…`
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.key("reason")
+        switch self {
+        case .laneDamaged(let lane):
+            writer.string("spool_corruption")
+            writer.key("lane")
+            writer.integer(lane)
+        case .housekeepingStalled:
+            writer.string("housekeeping_stalled")
+        }
     }
 }
 

@@ -21,6 +21,10 @@ extension Problem {
                 507, "topic_backlog", "The topic's backlog has to be delivered first",
                 "\(topic) belongs to lane \(lane), which the broker does not take records from; its records were put "
                     + "aside so that other lanes go on, and more of its topics are taken when those are delivered")
+        case .laneDamaged(let topic, let lane):
+            self.init(
+                503, "spool_corruption", "The topic's records in the spool are damaged",
+                "\(topic) belongs to lane \(lane), which cannot read its records; an operator has to repair the spool")
         case .closed(let code):
             self.init(503, code, "Nothing is accepted now", "an operator has to decide; see /readyz")
         case .noSpace(let wasWritten):
@@ -50,7 +54,7 @@ extension Problem {
             retryable = true
             retryAfterSeconds =
                 switch refusal {
-                case .closed: 60
+                case .closed, .laneDamaged: 60
                 case .topicBacklog: 30
                 case .quota, .noSpace: 5
                 default: 1

@@ -70,7 +70,8 @@ enum ConsumerNote: Sendable {
     case deadLetterFailed(BrokerError)
     case deadLetterTooLarge(TopicPartition, [Int64])
     case fetchFailed(TopicPartition, BrokerError)
-    case commitFailed(BrokerError)
+    /// - Parameter inARow: this one included, since the last that succeeded.
+    case commitFailed(BrokerError, inARow: Int)
     case loadFailed(BrokerError)
     case metadataUnreadable(TopicPartition, MalformedBytes)
     case skipped(TopicPartition, Range<Int64>)

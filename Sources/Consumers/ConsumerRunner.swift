@@ -297,9 +297,12 @@ final class ConsumerRunner: Sendable {
         case .fetchFailed(let partition, let error):
             metrics.fetchErrors.increment()
             warn("fetching failed", ["partition": "\(partition)", "error": "\(error)"])
-        case .commitFailed(let error):
+        case .commitFailed(let error, let inARow):
             metrics.commitErrors.increment()
-            warn("committing failed", ["error": "\(error)"])
+            // Clients that repeat their acknowledgements make many.
+            if Backoff.isTold(inARow) {
+                warn("committing failed", ["error": "\(error)", "in_a_row": "\(inARow)"])
+            }
         case .loadFailed(let error): warn("reading committed offsets failed", ["error": "\(error)"])
         case .metadataUnreadable(let partition, let error):
             warn(

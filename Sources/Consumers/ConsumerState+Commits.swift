@@ -118,7 +118,8 @@ extension ConsumerState {
         }
         commit = nil
         if case .failure(let error) = result {
-            effects.append(.note(.commitFailed(error)))
+            commitFailures += 1
+            effects.append(.note(.commitFailed(error, inARow: commitFailures)))
             for (tp, version) in done.versions where partitions[tp]?.version == version {
                 partitions[tp]?.undoCommitting()
                 if done.wanted.contains(tp) { partitions[tp]?.wantsCommit = true }
@@ -130,6 +131,7 @@ extension ConsumerState {
         }
         commitRetryAt = nil
         commitBackoff.reset()
+        commitFailures = 0
         if done.isSeek {
             for (tp, offset) in done.offsets where partitions[tp] != nil {
                 voidLeases(tp)

@@ -82,6 +82,8 @@ struct ConsumerState: Sendable {
     var commit: CommitUnderWay?
     var commitRetryAt: MonotonicInstant?
     var commitBackoff: Backoff
+    /// Since the last that succeeded.
+    var commitFailures = 0
     /// Some entry may wait for its `until` (`PartitionState.wakeAt`).
     var hasDelays = false
 

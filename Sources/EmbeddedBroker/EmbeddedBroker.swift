@@ -42,11 +42,14 @@ public final class EmbeddedBroker: Sendable {
 
     /// Opens the broker in `directory`, creating both; its parent must exist. Blocks on the disk.
     ///
+    /// - Parameter failed: a sync failed: every write is refused from now on, and the process must end, as the next
+    ///   start alone finds out what the file holds. Called once, on the writer's thread.
     /// - Throws: `broker_owned_elsewhere` when another process has it open, else what the disk says.
     public init(
         directory: String, settings: EmbeddedBrokerSettings = EmbeddedBrokerSettings(), clock: any TimeSource,
         timers: any Timers, fileSystem: any FileSystem = SystemFileSystem(),
-        log: Logger = Logger(label: "postrider.broker"), metrics: any MetricsFactory = MetricsSystem.factory
+        log: Logger = Logger(label: "postrider.broker"), metrics: any MetricsFactory = MetricsSystem.factory,
+        failed: @escaping @Sendable (BrokerError) -> Void = { _ in }
     ) throws(BrokerError) {
         let path = "\(directory)/\(Self.fileName)"
         lockFile = try Self.lock(directory, fileSystem)
@@ -68,7 +71,8 @@ public final class EmbeddedBroker: Sendable {
         self.settings = settings
         self.clock = clock
         self.timers = timers
-        let loop = WriterLoop(queue: writes, published: published, subscriptions: subscriptions, watches: watches)
+        let loop = WriterLoop(
+            queue: writes, published: published, subscriptions: subscriptions, watches: watches, failed: failed)
         let (handedWriter, handedReader, reads) = (Handed(writer), Handed(reader), reads)
         threads = [
             WorkerThread(name: "broker-write") { loop.run(handedWriter.take()) },

@@ -11,6 +11,8 @@ struct WriterLoop {
     let published: PublishedTopics
     let subscriptions: Subscriptions
     let watches: PartitionWatches
+    /// A sync failed: nothing is written any more.
+    let failed: @Sendable (BrokerError) -> Void
 
     /// Returns after `queue.stop()`.
     func run(_ writer: Writer) {
@@ -52,7 +54,10 @@ struct WriterLoop {
             writer.metrics.failed(error.kind.rawValue)
             writer.log.error("transaction failed", metadata: ["error": "\(error)", "jobs": "\(jobs.count)"])
             for job in jobs { job.fail(brokerError) }
-            return error.isSyncFailure ? .condemned(brokerError) : .reload
+            guard error.isSyncFailure else { return .reload }
+            // Not every job has somebody behind it who would end the process: a commit of offsets has not.
+            failed(brokerError)
+            return .condemned(brokerError)
         }
         published.update(from: writer.ledger, topics: writer.pending.touched)
         subscriptions.tell(writer.pending.events, published: published)

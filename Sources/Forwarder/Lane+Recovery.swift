@@ -31,7 +31,9 @@ extension Lane {
         case .spool(let error) where error.isTransient:
             pause(BrokerError(.retriable, code: "spool_unreadable", detail: "\(error)"))
         case .spool(let error):
-            // Nothing skips records by itself: the lane stays where it is until an operator has decided.
+            // Nothing skips records by itself: the lane stays where it is until an operator has decided, and what would
+            // only pile up behind it is refused.
+            shared.spool.closeLane(index)
             halt("spool_corruption", "\(error)")
             return false
         case .historyUnknown(let epoch):
@@ -116,8 +118,7 @@ extension Lane {
             log.critical(
                 "hand-over failed and needs somebody to look, trying again",
                 metadata: ["code": "\(error.code)", "detail": "\(error.detail)"])
-        } else if failures & (failures - 1) == 0 {
-            // The first, and then ever more rarely.
+        } else if Backoff.isTold(failures) {
             log.warning(
                 "hand-over failed, trying again",
                 metadata: ["code": "\(error.code)", "detail": "\(error.detail)", "try": "\(failures)"])

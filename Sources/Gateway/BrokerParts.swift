@@ -20,20 +20,26 @@ struct BrokerParts: Sendable {
 
 extension BrokerParts {
     /// The one that the settings name. Blocks on the disk; never on a cluster, which may be away.
-    static func open(_ settings: Settings, clock: any TimeSource, timers: any Timers) throws(BrokerError) -> Self {
+    ///
+    /// - Parameter failed: it refuses for good: the process must end. On any thread.
+    static func open(
+        _ settings: Settings, clock: any TimeSource, timers: any Timers,
+        failed: @escaping @Sendable (BrokerError) -> Void
+    ) throws(BrokerError) -> Self {
         switch settings.brokerKind {
-        case .embedded: try embedded(settings, clock: clock, timers: timers)
+        case .embedded: try embedded(settings, clock: clock, timers: timers, failed: failed)
         case .kafka: try kafka(settings, clock: clock, timers: timers)
         }
     }
 
     /// SQLite in the data directory. Blocks on the disk.
-    private static func embedded(_ settings: Settings, clock: any TimeSource, timers: any Timers) throws(BrokerError)
-        -> Self
-    {
+    private static func embedded(
+        _ settings: Settings, clock: any TimeSource, timers: any Timers,
+        failed: @escaping @Sendable (BrokerError) -> Void
+    ) throws(BrokerError) -> Self {
         let directory = try directory("broker", in: settings)
         let broker = try EmbeddedBroker(
-            directory: directory, settings: settings.broker, clock: clock, timers: timers)
+            directory: directory, settings: settings.broker, clock: clock, timers: timers, failed: failed)
         let guarantee = broker.guarantee.rawValue
         return Self(
             sinks: broker, outcomes: broker, source: broker, offsets: broker, topics: broker,

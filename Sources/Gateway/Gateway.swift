@@ -90,7 +90,7 @@ public final class Gateway: Sendable {
         spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.spoolFailed) }
         let deadLetters: DeadLetters
         do throws(BrokerError) {
-            broker = try BrokerParts.open(settings, clock: clock, timers: timers)
+            broker = try BrokerParts.open(settings, clock: clock, timers: timers) { _ in ended(.brokerFatal) }
             spool.remember(
                 try broker.outcomes.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
             consumers = try Consumers(

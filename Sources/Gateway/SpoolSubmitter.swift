@@ -65,6 +65,7 @@ extension SpoolRefusal {
         switch self {
         case .quota: "spool_full"
         case .topicBacklog: "topic_backlog"
+        case .laneDamaged: "spool_corruption"
         case .closed(let code): code
         case .noSpace: "disk_full"
         case .stalled: "sync_stalled"

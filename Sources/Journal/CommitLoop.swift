@@ -199,7 +199,7 @@ final class CommitLoop: @unchecked Sendable {
             index.durable = writer.durable
         }
         // One at the same base was replaced by the rename; in a new epoch it is in nobody's way but takes its space.
-        if let empty, empty.path != info.path { try shared.fileSystem.remove(empty.path) }
+        if let empty, empty.path != info.path { shared.removeEmptySegment(empty.path) }
         shared.metrics.rollSeconds.recordNanoseconds((shared.clock.now() - began).wholeNanoseconds)
         shared.keeper.poke()
         return true

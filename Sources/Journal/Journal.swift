@@ -175,7 +175,7 @@ public final class Journal: Sendable {
                 index.written = writer.durable
                 return replaced
             }
-            if let replaced { try shared.fileSystem.remove(replaced.path) }
+            if let replaced { shared.removeEmptySegment(replaced.path) }
         } catch {
             guard error.isNoSpace, !error.isSync else { throw error }
             shared.log.error("no disk space, starting with intake closed", metadata: ["error": "\(error)"])
@@ -236,6 +236,9 @@ public final class Journal: Sendable {
         }
     }
 
+    /// The keeper is in a call to the disk for longer than `syncTimeout`. Any thread.
+    public var isHousekeepingStalled: Bool { shared.housekeeping.withLock { $0.isStalled } }
+
     /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
     public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
 
@@ -293,6 +296,7 @@ final class Watchdog: Sendable {
         let next = timers.schedule(at: shared.clock.now() + period) { [weak self] in
             guard let self, !self.stopped.withLock({ $0 }) else { return }
             self.shared.answerStalled()
+            self.shared.noticeStalledHousekeeping()
             self.start()
         }
         token.withLock { $0 = next }

@@ -11,6 +11,8 @@ struct JournalMetrics: Sendable {
     let segments = Gauge(label: "postrider_journal_segments")
     let usedBytes = Gauge(label: "postrider_journal_used_bytes")
     let slowSyncs = Counter(label: "postrider_journal_slow_syncs_total")
+    let housekeepingStalled = Gauge(label: "postrider_journal_housekeeping_stalled")
+    let unlinkFailures = Counter(label: "postrider_journal_unlink_failures_total")
     let refused: [String: Counter] = Dictionary(
         uniqueKeysWithValues: ["no_space", "stalled", "failed", "queue_full", "too_large", "closed"].map {
             ($0, Counter(label: "postrider_journal_refused_total", dimensions: [("reason", $0)]))

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import Primitives
 public import Records
@@ -39,6 +40,7 @@ final class JournalShared: Sendable {
     let index: Lock<JournalIndex>
     let meta: MetaStore
     let keeper = KeeperSignal()
+    let housekeeping = Lock(Housekeeping())
     let hooks: JournalHooks
 
     init(
@@ -71,6 +73,41 @@ final class JournalShared: Sendable {
         refuse(written, .failed(wasWritten: true))
         refuse(waiting, .failed(wasWritten: false))
         hooks.failed(error)
+    }
+
+    /// A segment that never got a frame, and that a new one follows. One that cannot be removed takes space and harms
+    /// nothing: the next start reads it, and it goes as every segment.
+    func removeEmptySegment(_ path: String) {
+        do throws(FileSystemError) {
+            try fileSystem.remove(path)
+        } catch {
+            metrics.unlinkFailures.increment()
+            log.error("a segment without records cannot be removed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// A step of the keeper begins.
+    func housekeepingBegins(_ step: String) {
+        housekeeping.withLock { $0.begins(step, at: clock.now()) }
+    }
+
+    /// The keeper's step ended.
+    func housekeepingEnds() {
+        guard housekeeping.withLock({ $0.ends() }) else { return }
+        metrics.housekeepingStalled.record(0)
+        log.notice("the journal's housekeeping goes on")
+    }
+
+    /// Tells when a step of the keeper takes too long. Intake stays open: it needs neither CHECKPOINT nor deletions
+    /// until the quota. Called by the watchdog's timer.
+    func noticeStalledHousekeeping() {
+        guard let step = housekeeping.withLock({ $0.stalls(at: clock.now(), limit: settings.syncTimeout) }) else {
+            return
+        }
+        metrics.housekeepingStalled.record(1)
+        log.error(
+            "the journal's housekeeping hangs in the disk, nothing is deleted until it returns",
+            metadata: ["step": "\(step)"])
     }
 
     /// Answers what waits on a sync that takes too long. Called by the watchdog's timer.

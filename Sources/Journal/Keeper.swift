@@ -43,6 +43,8 @@ final class Keeper: @unchecked Sendable {
     private var spares: SpareSegments
     private var reserve: (any File)?
     private var reserveIsFull = false
+    /// Rounds in a row that could not remove a segment.
+    private var unlinkFailures = 0
 
     init(shared: JournalShared, checkpointFile: SlotFile, checkpoint: Checkpoint) {
         self.shared = shared
@@ -56,13 +58,14 @@ final class Keeper: @unchecked Sendable {
         if shared.queue.withLock({ $0.phase }) == .noSpace { emptyReserve() }
         while true {
             do throws(FileSystemError) {
-                try writeCheckpoint()
-                try releaseSegments()
+                try keepHouse()
             } catch {
-                guard isForLackOfSpace(error) else { return shared.fail(.io(error)) }
+                return shared.fail(.io(error))
             }
-            // After them: what was released may be the next spare.
+            // After that: what was released may be the next spare.
+            shared.housekeepingBegins("spare segment")
             provideSpare()
+            shared.housekeepingEnds()
             let deadline = shared.clock.now() + shared.settings.keeperInterval
             let state = shared.keeper.monitor.wait(until: deadline) { state -> KeeperSignal.State? in
                 guard state.poked || state.spaceGone || state.stopping else { return nil }
@@ -79,12 +82,34 @@ final class Keeper: @unchecked Sendable {
 
     /// The last checkpoint: after it a start reads nothing again. - Precondition: both threads have ended.
     func finish() throws(FileSystemError) {
+        try keepHouse()
+    }
+
+    private func keepHouse() throws(FileSystemError) {
+        defer { shared.housekeepingEnds() }
         do throws(FileSystemError) {
+            shared.housekeepingBegins("CHECKPOINT")
             try writeCheckpoint()
+            shared.housekeepingBegins("release of segments")
             try releaseSegments()
+            unlinkFailures = 0
         } catch {
-            guard isForLackOfSpace(error) else { throw error }
+            guard isForLackOfSpace(error) || isOfUnlink(error) else { throw error }
         }
+    }
+
+    /// A file that cannot be removed takes space and harms nothing: a later round tries again.
+    private func isOfUnlink(_ error: FileSystemError) -> Bool {
+        guard error.call == "unlink" else { return false }
+        unlinkFailures += 1
+        shared.metrics.unlinkFailures.increment()
+        // There is a round a second.
+        if Backoff.isTold(unlinkFailures) {
+            shared.log.error(
+                "a released segment cannot be removed, trying again",
+                metadata: ["error": "\(error)", "try": "\(unlinkFailures)"])
+        }
+        return true
     }
 
     /// CHECKPOINT is overwritten in place and deleting gives space, but file systems that copy on write need some for

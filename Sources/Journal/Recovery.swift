@@ -375,12 +375,21 @@ struct Recovery {
     private mutating func setAside() throws(FileSystemError) {
         for name in try fileSystem.list(directory)
         where name.hasSuffix(SpareSegments.suffix) || name.hasSuffix(".new") {
-            try fileSystem.remove(directory + "/" + name)
+            remove(name)
         }
         for (name, _) in headless {
             try fileSystem.rename(directory + "/" + name, to: directory + "/" + name + ".broken")
         }
         let broken = try fileSystem.list(directory).filter { $0.hasSuffix(".broken") }.sorted()
-        for name in broken.dropLast(settings.brokenFilesMax) { try fileSystem.remove(directory + "/" + name) }
+        for name in broken.dropLast(settings.brokenFilesMax) { remove(name) }
+    }
+
+    /// What nobody needs. That it cannot be removed is no reason not to start.
+    private func remove(_ name: String) {
+        do throws(FileSystemError) {
+            try fileSystem.remove(directory + "/" + name)
+        } catch {
+            log.error("a file that nobody needs cannot be removed", metadata: ["error": "\(error)"])
+        }
     }
 }

@@ -23,6 +23,11 @@ public struct Backoff: Sendable {
         return nextDelay(using: &generator)
     }
 
+    /// Whether one of many failures in a row is worth a line of a log: the first, the second, the fourth and so on.
+    ///
+    /// - Parameter inARow: this one included.
+    public static func isTold(_ inARow: Int) -> Bool { inARow & (inARow - 1) == 0 }
+
     /// After a success.
     public mutating func reset() { next = initial }
 }

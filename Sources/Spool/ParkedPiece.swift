@@ -39,13 +39,7 @@ struct ParkedPiece: Sendable {
     ///
     /// - Throws: `JournalError.corruption` when they are broken, `.io` when the disk refused.
     func entries(of frame: Frame, on fileSystem: any FileSystem) throws(JournalError) -> [ParkedEntry] {
-        let bytes: [UInt8]
-        do throws(FileSystemError) {
-            let file = try fileSystem.open(path, .readOnly)
-            bytes = try file.read(frame.header.bodyBytes, at: frame.offset + Int64(ParkedFrameHeader.bytes))
-        } catch {
-            throw .io(error)
-        }
+        let bytes = try body(of: frame, on: fileSystem)
         do throws(MalformedBytes) {
             guard bytes.count == frame.header.bodyBytes,
                 Format.checksum(bytes[...], seed: header.salt) == frame.header.bodyChecksum
@@ -53,15 +47,46 @@ struct ParkedPiece: Sendable {
             var entries: [ParkedEntry] = []
             entries.reserveCapacity(frame.header.count)
             var reader = ByteReader(bytes[...])
-            while reader.remaining > 0 {
-                let lsn = LSN(rawValue: try reader.integer())
-                entries.append((lsn, try reader.slice(Int(reader.integer(UInt32.self)))))
-            }
+            while let entry = try Self.next(&reader) { entries.append(entry) }
             return entries
         } catch {
             let lost = frame.header.first..<LSN(rawValue: frame.header.last.rawValue + 1)
             throw .corruption([lost], detail: "\(path): \(error.what)")
         }
+    }
+
+    /// What stands in a frame whose body's checksum is wrong, as far as lengths and LSNs make sense. Blocks on the
+    /// disk.
+    func unverifiedEntries(of frame: Frame, on fileSystem: any FileSystem) throws(JournalError) -> [ParkedEntry] {
+        let bytes = try body(of: frame, on: fileSystem)
+        var entries: [ParkedEntry] = []
+        var reader = ByteReader(bytes[...])
+        do throws(MalformedBytes) {
+            while entries.count < frame.header.count, let entry = try Self.next(&reader) {
+                guard entry.lsn >= entries.last?.lsn.next ?? frame.header.first, entry.lsn <= frame.header.last else {
+                    break
+                }
+                entries.append(entry)
+            }
+        } catch {
+            // Where a length broke, nothing behind it can be found.
+        }
+        return entries
+    }
+
+    private func body(of frame: Frame, on fileSystem: any FileSystem) throws(JournalError) -> [UInt8] {
+        do throws(FileSystemError) {
+            let file = try fileSystem.open(path, .readOnly)
+            return try file.read(frame.header.bodyBytes, at: frame.offset + Int64(ParkedFrameHeader.bytes))
+        } catch {
+            throw .io(error)
+        }
+    }
+
+    private static func next(_ reader: inout ByteReader) throws(MalformedBytes) -> ParkedEntry? {
+        guard reader.remaining > 0 else { return nil }
+        let lsn = LSN(rawValue: try reader.integer())
+        return (lsn, try reader.slice(Int(reader.integer(UInt32.self))))
     }
 
     /// Finds the frames of a file that is whole. Bodies are not read: that is for who reads the records. Blocks on the

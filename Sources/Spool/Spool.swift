@@ -11,6 +11,9 @@ public enum SpoolRefusal: Error, Equatable, Sendable {
     /// The lane of this topic stands still, and its records were parked so that others go on: nothing more of the
     /// lane's topics is taken until those are delivered.
     case topicBacklog(topic: TopicName, lane: Int)
+    /// Records of this topic's lane that wait here cannot be read: the lane stands until an operator has repaired the
+    /// spool, and nothing more of its topics is taken.
+    case laneDamaged(topic: TopicName, lane: Int)
     /// An operator has to decide something first, which the code names (for example `spool_history_unknown`).
     case closed(code: String)
     /// No disk space; intake opens again by itself. `wasWritten`: a part of these records was, and could not be undone.
@@ -28,7 +31,7 @@ public enum SpoolRefusal: Error, Equatable, Sendable {
     public var outcomeUnknown: Bool {
         switch self {
         case .noSpace(let wasWritten), .stalled(let wasWritten), .failed(let wasWritten): wasWritten
-        case .quota, .topicBacklog, .closed, .queueFull, .tooLarge, .stopping: false
+        case .quota, .topicBacklog, .laneDamaged, .closed, .queueFull, .tooLarge, .stopping: false
         }
     }
 
@@ -78,6 +81,7 @@ public final class Spool: Sendable {
     private let parkerThread: WorkerThread
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
+    private let damageRefusals = Counter(label: "postrider_spool_damaged_lane_refusals_total")
     private let waitRefusals = Counter(label: "postrider_spool_outcome_waits_refused_total")
 
     struct OutcomeState {
@@ -239,9 +243,15 @@ public final class Spool: Sendable {
             return .quota(bytesMax: settings.bytesMax)
         case .backlog(let lane):
             backlogRefusals.increment()
-            let first = records.first { self.lane(of: $0.topic) == lane } ?? records[0]
-            return .topicBacklog(topic: first.topic, lane: lane)
+            return .topicBacklog(topic: topic(of: lane, in: records), lane: lane)
+        case .damaged(let lane):
+            damageRefusals.increment()
+            return .laneDamaged(topic: topic(of: lane, in: records), lane: lane)
         }
+    }
+
+    private func topic(of lane: Int, in records: [SpoolRecord]) -> TopicName {
+        (records.first { self.lane(of: $0.topic) == lane } ?? records[0]).topic
     }
 
     private func backlog(of topic: TopicName) -> LaneBacklog {
@@ -250,6 +260,16 @@ public final class Spool: Sendable {
 
     /// Closes intake for a reason outside the disk, or opens it again with nil.
     public func closeIntake(_ code: String?) { state.withLock { $0.closedCode = code } }
+
+    /// The lane met records that it cannot read, and stands: its topics are refused until a start after a repair.
+    public func closeLane(_ lane: Int) { state.withLock { $0.damaged |= 1 << UInt64(lane) } }
+
+    /// What is wrong although records are accepted. Any thread.
+    public var warnings: [SpoolWarning] {
+        let damaged = state.withLock { $0.damaged }
+        let lanes = (0..<settings.lanes).filter { damaged & 1 << UInt64($0) != 0 }
+        return lanes.map { .laneDamaged(lane: $0) } + (journal.isHousekeepingStalled ? [.housekeepingStalled] : [])
+    }
 
     /// Why nothing is accepted now, as a stable code; nil when records are accepted.
     public var intakeClosed: String? {

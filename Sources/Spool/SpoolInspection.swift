@@ -14,6 +14,8 @@ public struct SpoolInspection: Sendable {
         public var lanes: [Int]
         /// Of a parked file: it concerns this lane only.
         public var parkedLane: Int?
+        /// The frame of the parked file whose body is broken; nil where more of the file is.
+        var parkedFrame: (piece: ParkedPiece, frame: ParkedPiece.Frame)?
         /// Named in bytes that no checksum vouches for; at most `topicsMax`.
         public var topics: [String] = []
         /// Records in those bytes whose lengths make sense.
@@ -170,15 +172,20 @@ public struct SpoolInspection: Sendable {
     private func look(_ found: JournalDamage, _ image: JournalImage) throws(JournalError) -> Damage {
         var damage = Damage(
             journal: found, standing: image.standing(of: found.lsns), lanes: concerned(by: found.lsns))
+        try lookInto(&damage, image)
+        return damage
+    }
+
+    /// What its broken bytes say.
+    private func lookInto(_ damage: inout Damage, _ image: JournalImage) throws(JournalError) {
         var topics: Set<String> = []
-        for frame in found.brokenFrames {
-            for record in try image.believable(frame, of: found) {
+        for part in damage.brokenParts {
+            for record in try image.believable(part, of: damage) {
                 damage.unverifiedRecords += 1
                 if topics.count < Self.topicsMax { topics.insert(record.spooled.topic.text) }
             }
         }
         damage.topics = topics.sorted()
-        return damage
     }
 
     mutating func add(_ damage: Damage) {
@@ -204,7 +211,7 @@ public struct SpoolInspection: Sendable {
             }
             if case .corruption(let lost, _) = parked.damage {
                 let path = files.path(lane: lane, ordinal: parked.pieces.count)
-                for lsns in lost { addParked(lsns, path, lane, cursor, image) }
+                for lsns in lost { try addParked(lsns, path, lane, cursor, image) }
             }
         }
     }
@@ -217,24 +224,25 @@ public struct SpoolInspection: Sendable {
             entries = try piece.entries(of: frame, on: image.fileSystem)
         } catch {
             guard case .corruption(let lost, _) = error else { throw error }
-            for lsns in lost { addParked(lsns, piece.path, lane, cursor, image) }
+            for lsns in lost { try addParked(lsns, piece.path, lane, cursor, image, frame: (piece, frame)) }
             return
         }
         for entry in entries where !isRecord(entry.bytes) {
-            addParked(entry.lsn..<entry.lsn.next, piece.path, lane, cursor, image, kind: .undecodable)
+            try addParked(entry.lsn..<entry.lsn.next, piece.path, lane, cursor, image, kind: .undecodable)
         }
     }
 
     private mutating func addParked(
         _ lsns: Range<LSN>, _ path: String, _ lane: Int, _ cursor: LaneCursor, _ image: JournalImage,
-        kind: JournalDamage.Kind = .unreadable
-    ) {
+        kind: JournalDamage.Kind = .unreadable, frame: (piece: ParkedPiece, frame: ParkedPiece.Frame)? = nil
+    ) throws(JournalError) {
         var standing = image.isQuarantined(lsns) ? JournalImage.Standing.quarantined : .stopsReaders
         if lsns.upperBound <= cursor.delivered.next { standing = .needless }
-        add(
-            Damage(
-                journal: JournalDamage(kind: kind, lsns: lsns, path: path), standing: standing, lanes: [lane],
-                parkedLane: lane))
+        var damage = Damage(
+            journal: JournalDamage(kind: kind, lsns: lsns, path: path), standing: standing, lanes: [lane],
+            parkedLane: lane, parkedFrame: frame)
+        try lookInto(&damage, image)
+        add(damage)
     }
 }
 
@@ -256,25 +264,44 @@ extension JournalImage {
     /// The records of a broken frame that look like records: the form is right, and the lane is the topic's. No
     /// checksum vouches for any of them.
     func believable(
-        _ frame: BrokenFrame, of damage: JournalDamage
+        _ part: BrokenPart, of damage: SpoolInspection.Damage
     ) throws(JournalError) -> [(lsn: LSN, lane: Int, spooled: SpoolRecord)] {
-        guard let path = damage.path else { return [] }
-        let records: [(lsn: LSN, bytes: ByteSlice)]
-        do throws(FileSystemError) {
-            records = try unverifiedRecords(of: frame, at: path)
-        } catch {
-            throw .io(error)
+        let records: [ParkedEntry]
+        switch part {
+        case .parked(let piece, let frame): records = try piece.unverifiedEntries(of: frame, on: fileSystem)
+        case .journal(let frame):
+            guard let path = damage.journal.path else { return [] }
+            do throws(FileSystemError) {
+                records = try unverifiedRecords(of: frame, at: path)
+            } catch {
+                throw .io(error)
+            }
         }
         var believable: [(lsn: LSN, lane: Int, spooled: SpoolRecord)] = []
-        for (lsn, bytes) in records where damage.lsns.contains(lsn) {
+        for (lsn, bytes) in records where damage.journal.lsns.contains(lsn) {
             do throws(MalformedBytes) {
                 let spooled = try SpoolRecordCodec.decode(bytes)
-                let lane = Records.lane(of: spooled.topic, lanes: lanes)
-                if SpoolRecordCodec.lane(of: bytes) == lane { believable.append((lsn, Int(lane), spooled)) }
+                let lane = Int(Records.lane(of: spooled.topic, lanes: lanes))
+                guard SpoolRecordCodec.lane(of: bytes) == UInt8(lane), lane == damage.parkedLane ?? lane else {
+                    continue
+                }
+                believable.append((lsn, lane, spooled))
             } catch {
                 // One of those that cannot be read: it is in the range.
             }
         }
         return believable
+    }
+}
+
+/// A frame whose header is good and whose body is not.
+enum BrokenPart {
+    case journal(BrokenFrame)
+    case parked(ParkedPiece, ParkedPiece.Frame)
+}
+
+extension SpoolInspection.Damage {
+    var brokenParts: [BrokenPart] {
+        journal.brokenFrames.map { .journal($0) } + (parkedFrame.map { [.parked($0.piece, $0.frame)] } ?? [])
     }
 }

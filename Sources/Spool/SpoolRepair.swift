@@ -167,12 +167,12 @@ public struct SpoolRepair: Sendable {
 
     /// Into the dead letters: what looks like a record, and the ranges.
     private mutating func keepRecords(_ image: JournalImage, _ keeping: Keeping) throws(RepairFailure) {
-        for damage in inspection.needed where damage.parkedLane == nil {
-            for frame in damage.journal.brokenFrames {
+        for damage in inspection.needed {
+            for part in damage.brokenParts {
                 var losses: [QuarantinedLoss] = []
                 do throws(JournalError) {
-                    for (lsn, lane, spooled) in try image.believable(frame, of: damage.journal)
-                    where lsn > inspection.lanes[lane].delivered && lsn >= inspection.lanes[lane].scanned {
+                    for (lsn, lane, spooled) in try image.believable(part, of: damage)
+                    where isUndelivered(lsn, lane, isParked: damage.parkedLane != nil) {
                         losses.append(
                             .record(
                                 lsn: lsn, lane: lane, spooled,
@@ -186,6 +186,11 @@ public struct SpoolRepair: Sendable {
             }
         }
         try keeping.keep(ranges.map { .range($0, detail: Self.detail) })
+    }
+
+    /// As far as the spool knows. What of the lane lies below `scanned` in the journal is delivered, or parked.
+    private func isUndelivered(_ lsn: LSN, _ lane: Int, isParked: Bool) -> Bool {
+        lsn > inspection.lanes[lane].delivered && (isParked || lsn >= inspection.lanes[lane].scanned)
     }
 
     /// From the last step on a start is not refused.

@@ -8,6 +8,8 @@ struct SpoolState {
     var usedBytes: Int64 = 0
     /// Why intake is closed for a reason outside the disk.
     var closedCode: String?
+    /// A bit for each lane that cannot read what it has here, and so delivers nothing any more.
+    var damaged: UInt64 = 0
     /// Everything below is synced.
     var durable: LSN
 
@@ -16,12 +18,14 @@ struct SpoolState {
     /// - Parameter lanes: a bit for each.
     func refusal(lanes: UInt64, bytesMax: Int64) -> Refusal? {
         if let closedCode { return .closed(closedCode) }
+        if damaged & lanes != 0 { return .damaged(lane: (damaged & lanes).trailingZeroBitCount) }
         if parked.refused & lanes != 0 { return .backlog(lane: (parked.refused & lanes).trailingZeroBitCount) }
         return usedBytes >= bytesMax ? .quota : nil
     }
 
     enum Refusal {
         case closed(String)
+        case damaged(lane: Int)
         case backlog(lane: Int)
         case quota
     }

@@ -78,7 +78,7 @@ final class FakeGateway {
             metrics: MetricsRegistry(),
             view: GatewayView(
                 version: "test", lanes: { [] },
-                broker: { GatewayView.Broker(kind: "fake", guarantee: "exactly-once", reachable: nil) },
+                broker: { GatewayView.Broker(kind: "embedded", guarantee: "exactly-once", reachable: nil) },
                 isStopping: { false }),
             clock: SystemClock(), lookups: lookups)
         var httpSettings = HTTPServerSettings()

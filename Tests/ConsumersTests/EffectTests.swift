@@ -51,6 +51,26 @@ import Testing
         #expect(again.count == 1 && again != [slot])
     }
 
+    /// Every client that is refused may come back at once: what is logged of that must become less.
+    @Test func failedCommits_AreCountedInARow_SoThatFewAreLogged() throws {
+        var (state, _) = try polling()
+        var told: [Int] = []
+        for succeeds in [false, false, false, true, false] {
+            _ = try state.enqueue(.seek([place: 0]))
+            let numbers = settled(&state, now).compactMap {
+                if case .commit(let number, _) = $0 { number } else { nil }
+            }
+            let number = try #require(numbers.first)
+            let error = BrokerError(.processFatal, code: "sync_failed", detail: "as told by the test")
+            state.committed(number: number, succeeds ? .success(()) : .failure(error), now: now)
+            told += settled(&state, now).compactMap {
+                if case .note(.commitFailed(_, let inARow)) = $0 { inARow } else { nil }
+            }
+        }
+        #expect(told == [1, 2, 3, 1])
+        #expect((1...20).filter(Backoff.isTold) == [1, 2, 4, 8, 16])
+    }
+
     @Test func slot_IsGranted_ThoughTheOneBeforeIsGivenBackLater() {
         let slots = FetchSlots(limit: 1)
         let granted = Lock<[UInt64]>([])

@@ -16,6 +16,8 @@ final class BrokerHarness {
     let clock = ManualClock()
     let metrics = MetricsRegistry()
     let log = RecordedLog()
+    /// What the process was to end for.
+    let fatal = Lock<[BrokerError]>([])
     private(set) var broker: EmbeddedBroker
 
     init(_ configure: (inout EmbeddedBrokerSettings) -> Void = { _ in }) throws {
@@ -23,8 +25,10 @@ final class BrokerHarness {
         directory = parent.path + "/broker"
         var settings = EmbeddedBrokerSettings()
         configure(&settings)
+        let fatal = fatal
         broker = try EmbeddedBroker(
-            directory: directory, settings: settings, clock: clock, timers: clock, log: log.logger, metrics: metrics)
+            directory: directory, settings: settings, clock: clock, timers: clock, log: log.logger, metrics: metrics,
+            failed: { error in fatal.withLock { $0.append(error) } })
     }
 
     deinit {

@@ -34,6 +34,32 @@ import Testing
         try sink.deliver([outgoing(1)])
     }
 
+    /// Whoever asked: a commit of offsets has nobody behind it who would end the process.
+    @Test func failedSync_EndsTheProcess_AndRefusesEveryWriteAfterIt() throws {
+        let harness = try BrokerHarness()
+        let sink = try harness.sink()
+        try sink.deliver([outgoing(1)])
+        try expectRefusal("broker_full") {
+            try harness.broker.writes.wait { (writer) throws(JobFailure) in
+                try stored { () throws(StoreError) in try writer.connection.rollback() }
+                throw .store(StoreError(.full, operation: "commit", detail: "planted"))
+            }
+        }
+        #expect(harness.fatal.withLock { $0.isEmpty })
+        for _ in 0..<2 {
+            try expectRefusal("broker_sync_failed") {
+                try harness.broker.writes.wait { (writer) throws(JobFailure) in
+                    try stored { () throws(StoreError) in try writer.connection.rollback() }
+                    // SQLITE_IOERR_FSYNC, as a COMMIT says it.
+                    throw .store(StoreError(.other, code: 1034, operation: "commit", detail: "planted"))
+                }
+            }
+        }
+        #expect(harness.fatal.withLock { $0.map(\.code) } == ["broker_sync_failed"])
+        try expectRefusal("broker_sync_failed") { try sink.deliver([outgoing(2)]) }
+        #expect(try Array(harness.values(orders).joined()) == ["v1"], "what was committed is read")
+    }
+
     /// The number of partitions that are looked at in one transaction: what is undone with the one that fails must
     /// get its turn too.
     @Test(arguments: [1, 2, 3, 256])

@@ -40,10 +40,15 @@ final class GatewayProcess: Sendable {
     }
 
     /// Another command than `serve`, which ends by itself.
-    init(in directory: TemporaryDirectory, command: [String]) throws {
+    convenience init(in directory: TemporaryDirectory, command: [String]) throws {
+        try self.init(in: directory, program: try Self.path(of: "postrider"), command)
+    }
+
+    /// Another program, which ends by itself. - Parameter program: its path.
+    init(in directory: TemporaryDirectory, program: String, _ arguments: [String]) throws {
         self.directory = directory
         logPath = "\(directory.path)/log-\(UInt32.random(in: 0 ... .max))"
-        process = try Self.spawn(try Self.path(of: "postrider"), command, errorsTo: logPath)
+        process = try Self.spawn(program, arguments, errorsTo: logPath)
     }
 
     deinit {

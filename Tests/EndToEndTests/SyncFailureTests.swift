@@ -43,22 +43,9 @@ private func serveUntilTheBrokerEndsIt(in directory: String, _ fault: FakeSinks.
     let port = try unusedPort()
     try settings.listen(on: "127.0.0.1:\(port)")
     let sinks = FakeSinks(FakeLog(), plan: { $0.operation == .deliver && !$0.batch.isEmpty ? fault : nil })
-    let client = WorkerThread(name: "client") {
-        do {
-            let isServing = eventually {
-                do {
-                    return try HTTPClient(port: port).request("GET", "/readyz").status == 200
-                } catch {
-                    return false
-                }
-            }
-            let answer = try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1])
-            // It is in the spool, and the spool stays for whoever is right.
-            if isServing, answer.status == 202 { return }
-        } catch {
-            ServeProcess.complain("\(error)")
-        }
-        _exit(99)
+    let client = client(port) {
+        // It is in the spool, and the spool stays for whoever is right.
+        try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1]).status == 202
     }
     defer { client.join() }
     ServeProcess.run(settings, sinks: { _ in sinks })
@@ -71,7 +58,20 @@ private func serveUntilASyncFails(in directory: String) throws {
     settings.dataDirectory = directory
     let port = try unusedPort()
     try settings.listen(on: "127.0.0.1:\(port)")
-    let client = WorkerThread(name: "client") {
+    let client = client(port) {
+        disk.failSyncs(EIO)
+        // The answer gets out before the process goes.
+        let answer = try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1])
+        return try answer.json()["outcome"]?.string == "unknown"
+    }
+    defer { client.join() }
+    ServeProcess.run(settings, fileSystem: disk)
+}
+
+/// Waits until the gateway serves, and makes a call; when that is not answered as it should be, the process ends at
+/// once.
+private func client(_ port: UInt16, _ isAnsweredWell: @escaping @Sendable () throws -> Bool) -> WorkerThread {
+    WorkerThread(name: "client") {
         do {
             let isServing = eventually {
                 do {
@@ -80,17 +80,12 @@ private func serveUntilASyncFails(in directory: String) throws {
                     return false
                 }
             }
-            disk.failSyncs(EIO)
-            let answer = try HTTPClient(port: port).request("POST", "/v1/topics/t", body: [1])
-            // The answer gets out before the process goes.
-            if isServing, try answer.json()["outcome"]?.string == "unknown" { return }
+            if isServing, try isAnsweredWell() { return }
         } catch {
             ServeProcess.complain("\(error)")
         }
         _exit(99)
     }
-    defer { client.join() }
-    ServeProcess.run(settings, fileSystem: disk)
 }
 
 /// Of the loopback address, free a moment ago.

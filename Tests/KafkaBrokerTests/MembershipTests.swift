@@ -18,19 +18,10 @@ import Testing
         (0..<count).map { "\($0) " + String(repeating: "x", count: bytes) }
     }
 
-    private func joined(
-        _ cluster: MockCluster, change: (inout KafkaBrokerSettings) -> Void = { _ in }
-    ) throws -> (SourceHarness, MemberHarness) {
-        let harness = try SourceHarness(cluster, change: change)
-        let member = MemberHarness()
-        try member.join(harness, name, [topic])
-        return (harness, member)
-    }
-
     @Test func member_ReadsCommitsAndGoesOnThere() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 2)
-        let (harness, member) = try joined(cluster)
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic])
         try harness.produce(place, values(20))
         try member.wait("assignment") { $0.assigned.count == 2 }
         #expect(
@@ -69,7 +60,7 @@ import Testing
             (.fetch, [RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR_UNKNOWN]),
             (.listOffsets, [RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION]),
         ]
-        let (harness, member) = try joined(cluster)
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic])
         try harness.produce(place, values(5))
         for (kind, codes) in errors { cluster.pushErrors(kind, codes.map(\.rawValue)) }
         let found = try eventually("records") { () -> [Int64]? in
@@ -83,7 +74,7 @@ import Testing
     @Test func commit_FailsRetriably_AndTheNextSucceeds_WhateverTheError() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 1)
-        let (harness, member) = try joined(cluster)
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic])
         try harness.produce(place, values(5))
         try member.wait("assignment") { !$0.assigned.isEmpty }
         let codes = [
@@ -108,7 +99,7 @@ import Testing
     @Test func commit_WhoseAnswerIsLost_IsInDoubt_AndThenToldFromTheCluster() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 1)
-        let (harness, member) = try joined(cluster) { $0.socketTimeout = .seconds(1) }
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic]) { $0.socketTimeout = .seconds(1) }
         try harness.produce(place, values(5))
         try member.wait("assignment") { !$0.assigned.isEmpty }
         _ = try harness.committed(name, [place])
@@ -125,7 +116,7 @@ import Testing
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 1)
         // 4 KiB are buffered of 400.
-        let (harness, member) = try joined(cluster) { settings in
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic]) { settings in
             settings.prefetchBytesMax = 32 << 10
             settings.consumersActiveMax = 1
         }
@@ -144,7 +135,7 @@ import Testing
     @Test func partition_IsReadToItsEnd_WhileNobodyTakesTheOthers() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 4)
-        let (harness, member) = try joined(cluster) { settings in
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic]) { settings in
             settings.prefetchBytesMax = 32 << 10
             settings.consumersActiveMax = 1
         }
@@ -158,11 +149,11 @@ import Testing
     @Test func twoMembers_ShareThePartitions_AndTheFirstLosesItsLeases() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 4)
-        let (harness, first) = try joined(cluster)
+        let (harness, first) = try MemberHarness.joined(cluster, name, [topic])
         try first.wait("assignment") { $0.assigned.count == 4 }
         let places = (0..<4).map { TopicPartition("t", $0) }
         _ = try harness.committed(name, places)
-        let (other, second) = try joined(cluster)
+        let (other, second) = try MemberHarness.joined(cluster, name, [topic])
         // The group may form more than once where a member is slow.
         let theirs = try eventually("a half each") {
             let (mine, theirs) = (first.state.withLock { $0.assigned }, second.state.withLock { $0.assigned })
@@ -183,13 +174,13 @@ import Testing
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 2)
         let places = (0..<2).map { TopicPartition("t", $0) }
-        let (harness, first) = try joined(cluster) { settings in
+        let (harness, first) = try MemberHarness.joined(cluster, name, [topic]) { settings in
             settings.prefetchBytesMax = 32 << 10
             settings.consumersActiveMax = 1
         }
         for place in places { try harness.produce(place, values(200, bytes: 1_000)) }
         try first.wait("assignment and records") { $0.assigned.count == 2 && $0.available > 0 }
-        let (other, second) = try joined(cluster)
+        let (other, second) = try MemberHarness.joined(cluster, name, [topic])
         try second.wait("assignment") { $0.assigned.count == 1 }
         try first.wait("a smaller assignment") { $0.assigned.count == 1 && $0.revocations >= 1 }
         for (gateway, member) in [(harness, first), (other, second)] {
@@ -224,7 +215,7 @@ import Testing
         cluster.createTopic("t", partitions: 1)
         cluster.setLeader(of: "t", partition: 0, to: 3)
         cluster.setCoordinator("group", of: name.text, to: 1)
-        let (harness, member) = try joined(cluster)
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic])
         try harness.produce(place, values(5))
         try member.wait("assignment") { !$0.assigned.isEmpty }
         #expect(try member.readAll(harness, place) == [0, 1, 2, 3, 4])

@@ -12,20 +12,11 @@ import Testing
     private let topic = TopicName("t")!
     private let name = ConsumerName("c")!
 
-    private func joined(
-        _ cluster: MockCluster, change: (inout KafkaBrokerSettings) -> Void
-    ) throws -> (SourceHarness, MemberHarness) {
-        let harness = try SourceHarness(cluster, change: change)
-        let member = MemberHarness()
-        try member.join(harness, name, [topic])
-        return (harness, member)
-    }
-
     /// In order, a partition with a lease gives nothing more, for as long as its client likes.
     @Test func partition_IsReadToItsEnd_WhileNobodyTakesFromTheOthers() throws {
         let cluster = MockCluster(brokers: 1)
         cluster.createTopic("t", partitions: 3)
-        let (harness, member) = try joined(cluster) { settings in
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic]) { settings in
             settings.prefetchBytesMax = 32 << 10
             settings.consumersActiveMax = 1
         }
@@ -49,7 +40,7 @@ import Testing
         let (near, far) = (TopicPartition("t", 0), TopicPartition("t", 1))
         cluster.setLeader(of: "t", partition: 0, to: 1)
         cluster.setLeader(of: "t", partition: 1, to: 2)
-        let (harness, member) = try joined(cluster) { $0.readTimeout = .seconds(120) }
+        let (harness, member) = try MemberHarness.joined(cluster, name, [topic]) { $0.readTimeout = .seconds(120) }
         cluster.setCoordinator("group", of: "c", to: 1)
         try harness.produce(near, ["a"])
         try harness.produce(far, ["b"])

@@ -104,6 +104,17 @@ final class MemberHarness: SubscriptionDelegate {
         var told: Set<TopicPartition> = []
     }
 
+    /// A member of the consumer over a gateway of its own.
+    static func joined(
+        _ cluster: MockCluster, _ name: ConsumerName, _ topics: [TopicName],
+        change: (inout KafkaBrokerSettings) -> Void = { _ in }
+    ) throws -> (SourceHarness, MemberHarness) {
+        let harness = try SourceHarness(cluster, change: change)
+        let member = MemberHarness()
+        try member.join(harness, name, topics)
+        return (harness, member)
+    }
+
     let state = Monitor(State())
     private let subscription = Lock<(any Subscription)?>(nil)
 

@@ -3,8 +3,8 @@ public import Primitives
 
 /// A file system in memory that behaves as the worst real one: what was not synced may be lost, names included.
 ///
-/// It counts every call that changes something, can fail or stop at the Nth, and can lose power or have its process
-/// killed at any moment.
+/// It counts every call that changes something, can fail or stop at the Nth (`FakeFileSystem+Faults.swift`), and can
+/// lose power or have its process killed at any moment.
 public final class FakeFileSystem: FileSystem {
     /// What becomes of unsynced changes when the power goes.
     public enum PowerLoss: Sendable, CaseIterable {
@@ -12,18 +12,6 @@ public final class FakeFileSystem: FileSystem {
         case keepsEverything
         /// Each name change and each sector of each write survives or not, by the seed.
         case keepsSome
-    }
-
-    public enum Fault: Sendable {
-        case error(Int32)
-        /// Writes half of the bytes, then reports only those.
-        case shortWrite
-        /// Writes everything, and then says that it failed.
-        case errorAfterWrite(Int32)
-        /// Does not return before `releaseHangs`.
-        case hang
-        /// The process dies before the call.
-        case die
     }
 
     final class Node: Sendable {
@@ -55,30 +43,16 @@ public final class FakeFileSystem: FileSystem {
         var calls = 0
         var bytesRead = 0
         var log: [String] = []
-        var faults: [Int: Fault] = [:]
+        var faults = Faults()
         var dead = false
         var capacity = Int.max
-        var failSyncs: Int32?
-        var failWrites: (name: String, errno: Int32)?
-        var failPaths: (suffix: String, errno: Int32)?
         var kind = FileSystemKind.local
-        var noSpace: NoSpace?
         var syncsOfCondemned = 0
     }
 
-    /// Calls that may need space, from one on, and only so many of them, find none.
-    struct NoSpace {
-        static let calls: Set = ["open", "posix_fallocate", "pwrite", "ftruncate", "rename", "unlink"]
-
-        var errno: Int32
-        var from: Int
-        var left: Int
-        var writingFirst: Bool
-    }
-
     let state = Lock(State())
-    private let gate = Monitor(false)
-    private let hangs = Monitor((now: false, released: false))
+    let gate = Monitor(false)
+    let hangs = Monitor((now: false, released: false))
 
     public init() {}
 
@@ -91,60 +65,6 @@ public final class FakeFileSystem: FileSystem {
 
     /// The names of the calls, in order.
     public var log: [String] { state.withLock { $0.log } }
-
-    /// The `number`th changing call from now on (0 is the next) meets `fault`.
-    public func inject(_ fault: Fault, atCall number: Int) {
-        state.withLock { $0.faults[$0.calls + number] = fault }
-    }
-
-    /// Total bytes that files may take; beyond it ENOSPC.
-    public func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? Int.max } }
-
-    /// Every sync fails from now on, or none.
-    public func failSyncs(_ errno: Int32?) { state.withLock { $0.failSyncs = errno } }
-
-    /// Every write to the file of this name fails from now on; nil: none.
-    public func failWrites(to name: String?, _ errno: Int32) {
-        state.withLock { $0.failWrites = name.map { ($0, errno) } }
-    }
-
-    /// Every changing call on a path that ends so fails from now on, or none.
-    public func failPaths(_ fault: (suffix: String, errno: Int32)?) { state.withLock { $0.failPaths = fault } }
-
-    /// What it says that it is.
-    public func setKind(_ kind: FileSystemKind) { state.withLock { $0.kind = kind } }
-
-    /// From the `number`th changing call on, `count` calls that may need space fail: every one of them, as on the file
-    /// systems that need space even to overwrite and to delete. nil: there is space again.
-    ///
-    /// - Parameter writingFirst: a write does all that it should before it fails.
-    public func failSpace(_ errno: Int32?, atCall number: Int = 0, count: Int = .max, writingFirst: Bool = false) {
-        state.withLock { state in
-            state.noSpace = errno.map {
-                NoSpace(errno: $0, from: state.calls + number, left: count, writingFirst: writingFirst)
-            }
-        }
-    }
-
-    /// Syncs of files of which a sync had failed: a program must not believe those.
-    public var syncsOfCondemned: Int { state.withLock { $0.syncsOfCondemned } }
-
-    /// Whether a call met `Fault.hang` and has not returned.
-    public var isHanging: Bool { hangs.withLock { $0.now } }
-
-    /// Ends every `Fault.hang`, also later ones.
-    public func releaseHangs() {
-        hangs.withLock { $0.released = true }
-        hangs.broadcast()
-    }
-
-    /// Syncs hang until `release`.
-    public func holdSyncs() { gate.withLock { $0 = true } }
-
-    public func releaseSyncs() {
-        gate.withLock { $0 = false }
-        gate.broadcast()
-    }
 
     /// SIGKILL: every later call of this object fails; what was written stays in the page cache.
     /// - Returns: the file system as the next process finds it.
@@ -315,198 +235,6 @@ public final class FakeFileSystem: FileSystem {
         try state.withLock { (state) throws(FileSystemError) in
             if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
             return body(&state)
-        }
-    }
-
-    /// Counts a changing call and lets the fault that waits for it happen.
-    @discardableResult
-    func change(_ call: String, _ path: String) throws(FileSystemError) -> Fault? {
-        let fault = try state.withLock { (state) throws(FileSystemError) -> Fault? in
-            if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
-            defer { state.calls += 1 }
-            state.log.append(call)
-            let fault = state.faults.removeValue(forKey: state.calls)
-            if case .die = fault { state.dead = true }
-            if let failing = state.failPaths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
-            if let failing = state.noSpace, NoSpace.calls.contains(call), state.calls >= failing.from, failing.left > 0
-            {
-                state.noSpace?.left -= 1
-                return failing.writingFirst ? .errorAfterWrite(failing.errno) : .error(failing.errno)
-            }
-            return fault
-        }
-        switch fault {
-        case .hang:
-            hangs.withLock { $0.now = true }
-            _ = hangs.wait { $0.released ? true : nil }
-            hangs.withLock { $0.now = false }
-            return nil
-        case .errorAfterWrite(let code) where call != "pwrite":
-            throw FileSystemError(call: call, path: path, errno: code)
-        case .error(let code): throw FileSystemError(call: call, path: path, errno: code)
-        case .die: throw FileSystemError(call: call, path: path, errno: EIO)
-        case .shortWrite, .errorAfterWrite, nil: return fault
-        }
-    }
-
-    func holdOrFailSync(_ call: String, _ path: String) throws(FileSystemError) {
-        _ = gate.wait { $0 ? nil : true }
-        if let code = state.withLock({ $0.failSyncs }) { throw FileSystemError(call: call, path: path, errno: code) }
-    }
-
-    /// ENOSPC when files would grow past the capacity.
-    func reserve(_ growth: Int, call: String, path: String) throws(FileSystemError) {
-        guard growth > 0 else { return }
-        let space = try space(path)
-        if Int64(growth) > space.available { throw FileSystemError(call: call, path: path, errno: ENOSPC) }
-    }
-}
-
-extension FakeFileSystem.Node.Change {
-    private static let sectorBytes = 512
-
-    /// What a disk writes as one: a write is cut at the sectors' bounds.
-    var sectors: [Self] {
-        guard case .write(let offset, let bytes) = self else { return [self] }
-        var parts: [Self] = []
-        var start = 0
-        while start < bytes.count {
-            let end = min(bytes.count, start + Self.sectorBytes - (offset + start) % Self.sectorBytes)
-            parts.append(.write(offset: offset + start, bytes: Array(bytes[start..<end])))
-            start = end
-        }
-        return parts
-    }
-
-    func apply(to bytes: inout [UInt8]) {
-        switch self {
-        case .resize(let length):
-            if length < bytes.count { bytes.removeLast(bytes.count - length) }
-            if length > bytes.count { bytes += [UInt8](repeating: 0, count: length - bytes.count) }
-        case .write(let offset, let new):
-            let end = offset + new.count
-            if end > bytes.count { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
-            // (Element by element is slow in a debug build.)
-            bytes.withUnsafeMutableBytes { target in
-                new.withUnsafeBytes {
-                    target.baseAddress!.advanced(by: offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
-                }
-            }
-        }
-    }
-}
-
-private final class FakeFile: File {
-    let path: String
-    let node: FakeFileSystem.Node
-    let owner: FakeFileSystem
-
-    init(path: String, node: FakeFileSystem.Node, owner: FakeFileSystem) {
-        self.path = path
-        self.node = node
-        self.owner = owner
-    }
-
-    func size() throws(FileSystemError) -> Int64 { Int64(node.content.withLock { $0.current.count }) }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
-        let count = node.content.withLock { content in
-            let start = min(Int(offset), content.current.count)
-            let count = min(buffer.count, content.current.count - start)
-            content.current.withUnsafeBytes { source in
-                if count > 0 {
-                    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
-                }
-            }
-            return count
-        }
-        owner.state.withLock { $0.bytesRead += count }
-        return count
-    }
-
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
-        let fault = try owner.change("pwrite", path)
-        if let (name, code) = owner.state.withLock({ $0.failWrites }), path.hasSuffix("/" + name) {
-            throw FileSystemError(call: "pwrite", path: path, errno: code)
-        }
-        var count = bytes.count
-        if case .shortWrite = fault { count = max(1, count / 2) }
-        let size = node.content.withLock { $0.current.count }
-        try owner.reserve(Int(offset) + count - size, call: "pwrite", path: path)
-        // SAFETY: all `count` bytes are copied.
-        let copy = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
-            UnsafeMutableRawPointer(target.baseAddress!).copyMemory(from: bytes.baseAddress!, byteCount: count)
-            initialized = count
-        }
-        try apply(.write(offset: Int(offset), bytes: copy), "pwrite")
-        if case .errorAfterWrite(let code) = fault {
-            throw FileSystemError(call: "pwrite", path: path, errno: code)
-        }
-        return count
-    }
-
-    func syncData() throws(FileSystemError) {
-        if node.content.withLock({ $0.condemned }) { owner.state.withLock { $0.syncsOfCondemned += 1 } }
-        do throws(FileSystemError) {
-            try owner.change("fdatasync", path)
-            try owner.holdOrFailSync("fdatasync", path)
-        } catch {
-            // As Linux does: the pages count as clean, and no later sync writes them (Rebello et al., USENIX ATC 2020).
-            // (A process that died in the call leaves its page cache as it was.)
-            if !owner.state.withLock({ $0.dead }) {
-                node.content.withLock { content in
-                    content.pending = []
-                    content.condemned = true
-                }
-            }
-            throw error
-        }
-        try owner.whileAlive("fdatasync", path) { _ in
-            node.content.withLock { content in
-                for change in content.pending { change.apply(to: &content.durable) }
-                content.pending = []
-            }
-        }
-    }
-
-    func allocate(_ length: Int64) throws(FileSystemError) {
-        try owner.change("posix_fallocate", path)
-        let size = node.content.withLock { $0.current.count }
-        guard Int(length) > size else { return }
-        try owner.reserve(Int(length) - size, call: "posix_fallocate", path: path)
-        try apply(.resize(Int(length)), "posix_fallocate")
-    }
-
-    func truncate(_ length: Int64) throws(FileSystemError) {
-        try owner.change("ftruncate", path)
-        try apply(.resize(Int(length)), "ftruncate")
-    }
-
-    func tryLock() throws(FileSystemError) -> Bool {
-        node.content.withLock { content in
-            if content.locked { return false }
-            content.locked = true
-            lock.withLock { $0 = true }
-            return true
-        }
-    }
-
-    func close() {
-        let held = lock.withLock { held in
-            defer { held = false }
-            return held
-        }
-        if held { node.content.withLock { $0.locked = false } }
-    }
-
-    private let lock = Lock(false)
-
-    private func apply(_ change: FakeFileSystem.Node.Change, _ call: String) throws(FileSystemError) {
-        try owner.whileAlive(call, path) { _ in
-            node.content.withLock { content in
-                change.apply(to: &content.current)
-                content.pending.append(change)
-            }
         }
     }
 }
