@@ -10,7 +10,7 @@ import Testing
 final class ParkingLife {
     private(set) var spool: SpoolHarness
     /// What clients were told is accepted, and what may be.
-    private var accepted: [[String]] = [[], [], []]
+    private(set) var accepted: [[String]] = [[], [], []]
     private var unknown: Set<String> = []
     /// The broker's: what it took, and each lane's checkpoint.
     private var delivered: [[String]] = [[], [], []]

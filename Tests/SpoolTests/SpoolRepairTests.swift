@@ -311,7 +311,10 @@ import Testing
         let kept = Kept()
         let repaired = try repair(clean, kept)
         // One bit of a timestamp broke: all of them still look like records.
-        #expect(kept.records == all.filter { lost.contains($0.key) && found.lanes[0].delivered < $0.key })
+        // (The other lane's may stand in the journal still, if it was slow to let its segments go.)
+        let own = Set(life.accepted[0])
+        let ofLane = all.filter { lost.contains($0.key) && found.lanes[0].delivered < $0.key && own.contains($0.value) }
+        #expect(kept.records == ofLane)
         #expect(!kept.records.isEmpty && kept.ranges == [lost])
         #expect(repaired.unverifiedRecords == kept.records.count)
         #expect(broken.needed.first?.topics == [topic(0).text])
