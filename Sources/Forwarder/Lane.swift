@@ -304,7 +304,7 @@ final class Lane: @unchecked Sendable {
         guard let last = tried.last?.lsn else { return }
         let drains = batch.isCut && batch.isWhole && tried.count == batch.records.count
         if tried.count >= shared.settings.pacedRecords, !batch.isCut {
-            nextHandOver = SystemClock().now() + shared.settings.handOverInterval
+            nextHandOver = shared.clock.now() + shared.settings.handOverInterval
         }
         let deliveries = try handOver(tried, through: last)
         if !missing.isEmpty { for record in tried { missing.found(record.spooled.topic) } }

@@ -63,7 +63,24 @@ public final class FakeFileSystem: FileSystem {
         var failPaths: (suffix: String, errno: Int32)?
         var kind = FileSystemKind.local
         var noSpace: NoSpace?
-        var syncsOfCondemned = 0
+        var syncedAfterFailure: [String] = []
+        var losses = Losses()
+    }
+
+    /// What a loss of power took.
+    public struct Losses: Sendable {
+        /// Changes of names.
+        public var names = 0
+        /// Writes and resizes of which nothing is left.
+        public var writes = 0
+        /// Writes of which some sectors are left and some are not.
+        public var torn = 0
+        /// Writes that are there although an earlier one to the file is not, or not all of it.
+        public var reordered = 0
+    }
+
+    private struct Plan {
+        var fault: (@Sendable (_ call: String, _ path: String) -> Fault?)?
     }
 
     /// Calls that may need space, from one on, and only so many of them, find none.
@@ -77,6 +94,7 @@ public final class FakeFileSystem: FileSystem {
     }
 
     let state = Lock(State())
+    private let plan = Lock(Plan())
     private let gate = Monitor(false)
     private let hangs = Monitor((now: false, released: false))
 
@@ -96,6 +114,18 @@ public final class FakeFileSystem: FileSystem {
     public func inject(_ fault: Fault, atCall number: Int) {
         state.withLock { $0.faults[$0.calls + number] = fault }
     }
+
+    /// Asked before every changing call and every `pread`, with the call's name and path; nil: nobody is.
+    ///
+    /// What it does itself happens while the call is on its way, as if other threads ran.
+    public func setPlan(_ fault: (@Sendable (_ call: String, _ path: String) -> Fault?)?) {
+        plan.withLock { $0.fault = fault }
+    }
+
+    /// Whether the call fails on a disk without space, for one of the reasons that file systems have.
+    public static func needsSpace(_ call: String) -> Bool { NoSpace.calls.contains(call) }
+
+    func planned(_ call: String, _ path: String) -> Fault? { plan.withLock { $0 }.fault?(call, path) }
 
     /// Total bytes that files may take; beyond it ENOSPC.
     public func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? Int.max } }
@@ -127,7 +157,10 @@ public final class FakeFileSystem: FileSystem {
     }
 
     /// Syncs of files of which a sync had failed: a program must not believe those.
-    public var syncsOfCondemned: Int { state.withLock { $0.syncsOfCondemned } }
+    public var syncsOfCondemned: Int { syncedAfterFailure.count }
+
+    /// The paths of those.
+    public var syncedAfterFailure: [String] { state.withLock { $0.syncedAfterFailure } }
 
     /// Whether a call met `Fault.hang` and has not returned.
     public var isHanging: Bool { hangs.withLock { $0.now } }
@@ -149,10 +182,15 @@ public final class FakeFileSystem: FileSystem {
     /// SIGKILL: every later call of this object fails; what was written stays in the page cache.
     /// - Returns: the file system as the next process finds it.
     public func killed() -> FakeFileSystem {
+        state.withLock { $0.dead = true }
+        return copied()
+    }
+
+    /// Another file system with the same names, bytes and unsynced changes; nobody holds a lock there.
+    public func copied() -> FakeFileSystem {
         let next = FakeFileSystem()
         let (directories, names, durableNames, pendingNames) = state.withLock { state in
-            state.dead = true
-            return (state.directories, state.names, state.durableNames, state.pendingNames)
+            (state.directories, state.names, state.durableNames, state.pendingNames)
         }
         var copies: [ObjectIdentifier: Node] = [:]
         func copy(_ node: Node) -> Node {
@@ -187,7 +225,11 @@ public final class FakeFileSystem: FileSystem {
         }
         next.state.withLock { state in
             var names = state.durableNames
-            for changes in state.pendingNames where keeps() {
+            for changes in state.pendingNames {
+                guard keeps() else {
+                    state.losses.names += 1
+                    continue
+                }
                 for change in changes { names[change.name] = change.node }
             }
             state.names = names
@@ -195,8 +237,15 @@ public final class FakeFileSystem: FileSystem {
             state.pendingNames = []
             for (_, node) in names.sorted(by: { $0.key < $1.key }) {
                 node.content.withLock { content in
+                    var isBehindLost = false
                     for change in content.pending {
-                        for part in change.sectors where keeps() { part.apply(to: &content.durable) }
+                        let sectors = change.sectors
+                        let kept = sectors.filter { _ in keeps() }
+                        for part in kept { part.apply(to: &content.durable) }
+                        if kept.isEmpty { state.losses.writes += 1 }
+                        if !kept.isEmpty, kept.count < sectors.count { state.losses.torn += 1 }
+                        if !kept.isEmpty, isBehindLost { state.losses.reordered += 1 }
+                        if kept.count < sectors.count { isBehindLost = true }
                     }
                     content.pending = []
                     content.current = content.durable
@@ -204,6 +253,18 @@ public final class FakeFileSystem: FileSystem {
             }
         }
         return next
+    }
+
+    /// What the loss of power took that this file system comes from.
+    public var losses: Losses { state.withLock { $0.losses } }
+
+    /// Paths of files whose name, or some of whose bytes, would not survive a loss of power.
+    public var unsyncedPaths: [String] {
+        state.withLock { state in
+            state.names.filter { path, node in
+                state.durableNames[path] !== node || node.content.withLock { !$0.pending.isEmpty }
+            }.map(\.key)
+        }
     }
 
     /// Bytes of a file as programs see them; nil when there is none.
@@ -253,8 +314,9 @@ public final class FakeFileSystem: FileSystem {
 
     public func list(_ directory: String) throws(FileSystemError) -> [String] {
         let prefix = directory + "/"
+        // (Sorted, so that a seed meets the same calls again.)
         return try alive("opendir", directory).names.keys.filter { $0.hasPrefix(prefix) }
-            .map { String($0.dropFirst(prefix.count)) }
+            .map { String($0.dropFirst(prefix.count)) }.sorted()
     }
 
     public func exists(_ path: String) throws(FileSystemError) -> Bool {
@@ -321,11 +383,12 @@ public final class FakeFileSystem: FileSystem {
     /// Counts a changing call and lets the fault that waits for it happen.
     @discardableResult
     func change(_ call: String, _ path: String) throws(FileSystemError) -> Fault? {
+        let planned = planned(call, path)
         let fault = try state.withLock { (state) throws(FileSystemError) -> Fault? in
             if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
             defer { state.calls += 1 }
             state.log.append(call)
-            let fault = state.faults.removeValue(forKey: state.calls)
+            let fault = state.faults.removeValue(forKey: state.calls) ?? planned
             if case .die = fault { state.dead = true }
             if let failing = state.failPaths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
             if let failing = state.noSpace, NoSpace.calls.contains(call), state.calls >= failing.from, failing.left > 0
@@ -359,154 +422,5 @@ public final class FakeFileSystem: FileSystem {
         guard growth > 0 else { return }
         let space = try space(path)
         if Int64(growth) > space.available { throw FileSystemError(call: call, path: path, errno: ENOSPC) }
-    }
-}
-
-extension FakeFileSystem.Node.Change {
-    private static let sectorBytes = 512
-
-    /// What a disk writes as one: a write is cut at the sectors' bounds.
-    var sectors: [Self] {
-        guard case .write(let offset, let bytes) = self else { return [self] }
-        var parts: [Self] = []
-        var start = 0
-        while start < bytes.count {
-            let end = min(bytes.count, start + Self.sectorBytes - (offset + start) % Self.sectorBytes)
-            parts.append(.write(offset: offset + start, bytes: Array(bytes[start..<end])))
-            start = end
-        }
-        return parts
-    }
-
-    func apply(to bytes: inout [UInt8]) {
-        switch self {
-        case .resize(let length):
-            if length < bytes.count { bytes.removeLast(bytes.count - length) }
-            if length > bytes.count { bytes += [UInt8](repeating: 0, count: length - bytes.count) }
-        case .write(let offset, let new):
-            let end = offset + new.count
-            if end > bytes.count { bytes += [UInt8](repeating: 0, count: end - bytes.count) }
-            // (Element by element is slow in a debug build.)
-            bytes.withUnsafeMutableBytes { target in
-                new.withUnsafeBytes {
-                    target.baseAddress!.advanced(by: offset).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
-                }
-            }
-        }
-    }
-}
-
-private final class FakeFile: File {
-    let path: String
-    let node: FakeFileSystem.Node
-    let owner: FakeFileSystem
-
-    init(path: String, node: FakeFileSystem.Node, owner: FakeFileSystem) {
-        self.path = path
-        self.node = node
-        self.owner = owner
-    }
-
-    func size() throws(FileSystemError) -> Int64 { Int64(node.content.withLock { $0.current.count }) }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
-        let count = node.content.withLock { content in
-            let start = min(Int(offset), content.current.count)
-            let count = min(buffer.count, content.current.count - start)
-            content.current.withUnsafeBytes { source in
-                if count > 0 {
-                    buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<start + count]))
-                }
-            }
-            return count
-        }
-        owner.state.withLock { $0.bytesRead += count }
-        return count
-    }
-
-    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
-        let fault = try owner.change("pwrite", path)
-        if let (name, code) = owner.state.withLock({ $0.failWrites }), path.hasSuffix("/" + name) {
-            throw FileSystemError(call: "pwrite", path: path, errno: code)
-        }
-        var count = bytes.count
-        if case .shortWrite = fault { count = max(1, count / 2) }
-        let size = node.content.withLock { $0.current.count }
-        try owner.reserve(Int(offset) + count - size, call: "pwrite", path: path)
-        // SAFETY: all `count` bytes are copied.
-        let copy = [UInt8](unsafeUninitializedCapacity: count) { target, initialized in
-            UnsafeMutableRawPointer(target.baseAddress!).copyMemory(from: bytes.baseAddress!, byteCount: count)
-            initialized = count
-        }
-        try apply(.write(offset: Int(offset), bytes: copy), "pwrite")
-        if case .errorAfterWrite(let code) = fault {
-            throw FileSystemError(call: "pwrite", path: path, errno: code)
-        }
-        return count
-    }
-
-    func syncData() throws(FileSystemError) {
-        if node.content.withLock({ $0.condemned }) { owner.state.withLock { $0.syncsOfCondemned += 1 } }
-        do throws(FileSystemError) {
-            try owner.change("fdatasync", path)
-            try owner.holdOrFailSync("fdatasync", path)
-        } catch {
-            // As Linux does: the pages count as clean, and no later sync writes them (Rebello et al., USENIX ATC 2020).
-            // (A process that died in the call leaves its page cache as it was.)
-            if !owner.state.withLock({ $0.dead }) {
-                node.content.withLock { content in
-                    content.pending = []
-                    content.condemned = true
-                }
-            }
-            throw error
-        }
-        try owner.whileAlive("fdatasync", path) { _ in
-            node.content.withLock { content in
-                for change in content.pending { change.apply(to: &content.durable) }
-                content.pending = []
-            }
-        }
-    }
-
-    func allocate(_ length: Int64) throws(FileSystemError) {
-        try owner.change("posix_fallocate", path)
-        let size = node.content.withLock { $0.current.count }
-        guard Int(length) > size else { return }
-        try owner.reserve(Int(length) - size, call: "posix_fallocate", path: path)
-        try apply(.resize(Int(length)), "posix_fallocate")
-    }
-
-    func truncate(_ length: Int64) throws(FileSystemError) {
-        try owner.change("ftruncate", path)
-        try apply(.resize(Int(length)), "ftruncate")
-    }
-
-    func tryLock() throws(FileSystemError) -> Bool {
-        node.content.withLock { content in
-            if content.locked { return false }
-            content.locked = true
-            lock.withLock { $0 = true }
-            return true
-        }
-    }
-
-    func close() {
-        let held = lock.withLock { held in
-            defer { held = false }
-            return held
-        }
-        if held { node.content.withLock { $0.locked = false } }
-    }
-
-    private let lock = Lock(false)
-
-    private func apply(_ change: FakeFileSystem.Node.Change, _ call: String) throws(FileSystemError) {
-        try owner.whileAlive(call, path) { _ in
-            node.content.withLock { content in
-                change.apply(to: &content.current)
-                content.pending.append(change)
-            }
-        }
     }
 }
