@@ -143,6 +143,13 @@ let package = Package(
         tests("JournalTests", ["Journal", "JournalAttack", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
+        // All of them together on a simulated disk, clock and broker.
+        tests(
+            "SimulationTests",
+            [
+                "Consumers", "Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Store", "Primitives", "Records",
+                "TestSupport", log,
+            ]),
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),

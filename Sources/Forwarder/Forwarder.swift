@@ -10,7 +10,7 @@ public import Spool
 /// Life: `start`, then `stop` before the spool is closed. Any thread may call.
 public final class Forwarder: Sendable {
     private let shared: ForwarderShared
-    private let lanes: [Lane]
+    let lanes: [Lane]
     private let threads = Lock<[WorkerThread]>([])
 
     /// - Parameters:

@@ -12,8 +12,8 @@ import Spool
 /// longest `forwarder.missing_topic_timeout` for a topic that is gone, and for as long as it takes otherwise. The
 /// number of lanes, and parking, bound whom that concerns.
 extension Lane {
-    /// - Returns: false when the lane can do nothing more.
-    func recover(from failure: LaneFailure) -> Bool {
+    /// - Returns: what comes before the next try, or `ended`.
+    func recover(from failure: LaneFailure) -> Rest {
         closeSink()
         switch failure {
         case .broker(let error), .batch(let error):
@@ -21,21 +21,22 @@ extension Lane {
             if error.class == .processFatal {
                 halt(error.code, error.detail)
                 shared.hooks.processFatal(error.code, error.detail)
-                return false
+                return .ended
             }
-            if case .batch = failure { handOverFailed(error) } else { pause(error) }
+            if case .batch = failure { return handOverFailed(error) }
+            return pause(error)
         case .deadLetters(let error):
-            pause(BrokerError(.retriable, code: "dead_letters_unavailable", detail: error))
+            return pause(BrokerError(.retriable, code: "dead_letters_unavailable", detail: error))
         case .adoption(let error):
-            pause(BrokerError(.retriable, code: "adoption_unwritable", detail: error, alarm: true))
+            return pause(BrokerError(.retriable, code: "adoption_unwritable", detail: error, alarm: true))
         case .spool(let error) where error.isTransient:
-            pause(BrokerError(.retriable, code: "spool_unreadable", detail: "\(error)"))
+            return pause(BrokerError(.retriable, code: "spool_unreadable", detail: "\(error)"))
         case .spool(let error):
             // Nothing skips records by itself: the lane stays where it is until an operator has decided, and what would
             // only pile up behind it is refused.
             shared.spool.closeLane(index)
             halt("spool_corruption", "\(error)")
-            return false
+            return .ended
         case .historyUnknown(let epoch):
             let code = "spool_history_unknown"
             let detail =
@@ -43,52 +44,52 @@ extension Lane {
             shared.close(code: code, detail: detail)
             halt(code, detail)
             shared.hooks.historyUnknown(index, detail)
-            return false
+            return .ended
         case .ownedElsewhere:
             let code = "spool_owned_elsewhere"
             let detail = "another process forwards from a copy of this spool"
             shared.close(code: code, detail: detail)
             halt(code, detail)
             shared.hooks.processFatal(code, detail)
-            return false
+            return .ended
         }
-        return true
     }
 
-    private func handOverFailed(_ error: BrokerError) {
+    private func handOverFailed(_ error: BrokerError) -> Rest {
         switch (error.class, error.code) {
         case (.recordFatal, _):
-            isolate(error)
+            return isolate(error)
         case (_, BrokerError.topicMissingCode):
-            topicIsMissing(error)
+            return topicIsMissing(error)
         case (_, BrokerError.transactionTimedOutCode):
             metrics.timeouts.increment()
             size.timedOut(tried: batch.next.count)
             _ = batch.narrow()
-            pause(error)
+            return pause(error)
         default:
-            pause(error)
+            let rest = pause(error)
             if breaker.probes { batch.probe() }
+            return rest
         }
     }
 
     /// One of the tried records was refused: fewer at once the next time, and the one that is refused alone dies.
-    private func isolate(_ error: BrokerError) {
-        if batch.narrow() { return }
-        guard let record = batch.records.first else { return }
+    private func isolate(_ error: BrokerError) -> Rest {
+        if batch.narrow() { return .none }
+        guard let record = batch.records.first else { return .none }
         missing.found(record.spooled.topic)
         if error.code == BrokerError.invalidTimestampCode, batch.restampFirst(shared.clock.wallMilliseconds()) {
             // Not the record's fault: a clock is wrong, and that may take a while.
-            pause(error)
-        } else {
-            condemned = (record.lsn, error)
+            return pause(error)
         }
+        condemned = (record.lsn, error)
+        return .none
     }
 
     /// The topic of one of the tried records: found out as a bad record is, but the one that stands alone waits.
-    private func topicIsMissing(_ error: BrokerError) {
-        if batch.narrow() { return }
-        guard let record = batch.records.first else { return }
+    private func topicIsMissing(_ error: BrokerError) -> Rest {
+        if batch.narrow() { return .none }
+        guard let record = batch.records.first else { return .none }
         let topic = record.spooled.topic
         let time = missing.missed(topic, at: shared.clock.now())
         guard time >= shared.settings.missingTopicTimeout else {
@@ -97,9 +98,10 @@ extension Lane {
         }
         let detail = "the broker has said for \(time.wholeMilliseconds / 1000) s that there is no topic \(topic)"
         condemned = (record.lsn, BrokerError(.recordFatal, code: error.code, detail: detail))
+        return .none
     }
 
-    private func pause(_ error: BrokerError) {
+    private func pause(_ error: BrokerError) -> Rest {
         let delay = breaker.failed()
         metrics.report(breaker.state)
         let (failures, now) = (breaker.failures, shared.clock.wallMilliseconds())
@@ -123,7 +125,11 @@ extension Lane {
                 "hand-over failed, trying again",
                 metadata: ["code": "\(error.code)", "detail": "\(error.detail)", "try": "\(failures)"])
         }
-        shared.pause(until: SystemClock().now() + delay)
+        return .pause(delay)
+    }
+
+    /// The pause is over.
+    func tryAgain() {
         breaker.tries()
         metrics.report(breaker.state)
         status.withLock { $0.nextTryMs = nil }

@@ -23,7 +23,8 @@ final class Lane: @unchecked Sendable {
     var breaker: Breaker
     var missing = MissingTopics()
     private var prepared = PreparedOutcomes()
-    private var nextHandOver = MonotonicInstant(nanoseconds: 0)
+    /// After a hand-over of many records.
+    private var nextHandOver: MonotonicInstant?
     private var wasClaimed = false
     /// The record that the last try refused alone, with the reason: dead as soon as a sink is open again.
     var condemned: (lsn: LSN, error: BrokerError)?
@@ -58,7 +59,35 @@ final class Lane: @unchecked Sendable {
     }
 
     func run() {
-        while !shared.isStopping, step() {}
+        while !shared.isStopping, rest(step()) {}
+        end()
+    }
+
+    /// What a lane does between two steps.
+    enum Rest {
+        case none
+        /// Until there is something in the spool.
+        case untilWork
+        /// So that the next hand-over carries more, unless somebody is in a hurry.
+        case pace(until: MonotonicInstant)
+        /// After a failure.
+        case pause(Duration)
+        /// The lane can do nothing more.
+        case ended
+    }
+
+    private func rest(_ rest: Rest) -> Bool {
+        switch rest {
+        case .none: break
+        case .untilWork: spool.waitForWork(lane: index, until: nil)
+        case .pace(let deadline): spool.pace(lane: index, until: deadline)
+        case .pause(let delay): shared.pause(until: SystemClock().now() + delay)
+        case .ended: return false
+        }
+        return true
+    }
+
+    func end() {
         closeSink()
         batch = Batch()
         shared.hold(0, by: index)
@@ -94,13 +123,14 @@ final class Lane: @unchecked Sendable {
         if isInterrupted { sink.interrupt() }
     }
 
-    /// - Returns: false when the lane can do nothing more.
-    private func step() -> Bool {
+    /// One hand-over, or what is to be done before it. Blocks on the disk and the broker, never for want of work.
+    func step() -> Rest {
         if let closed = shared.closed {
             halt(closed.code, closed.detail)
             shared.openingTried(by: index)
-            return false
+            return .ended
         }
+        if breaker.state == .open { tryAgain() }
         do throws(LaneFailure) {
             if open.withLock({ $0.sink }) == nil {
                 try openSink()
@@ -109,17 +139,19 @@ final class Lane: @unchecked Sendable {
             if let condemned { try bury(condemned.lsn, condemned.error) }
             var isIdle = false
             if batch.isEmpty {
-                spool.pace(lane: index, until: nextHandOver)
+                if let deadline = nextHandOver {
+                    nextHandOver = nil
+                    return .pace(until: deadline)
+                }
                 isIdle = try !fill()
             }
             try settleRedeliveries()
             if !batch.isEmpty { try deliver() }
-            if isIdle { spool.waitForWork(lane: index, until: nil) }
-            return true
+            return isIdle ? .untilWork : .none
         } catch {
-            let goesOn = recover(from: error)
+            let rest = recover(from: error)
             shared.openingTried(by: index)
-            return goesOn
+            return rest
         }
     }
 
@@ -272,7 +304,7 @@ final class Lane: @unchecked Sendable {
         guard let last = tried.last?.lsn else { return }
         let drains = batch.isCut && batch.isWhole && tried.count == batch.records.count
         if tried.count >= shared.settings.pacedRecords, !batch.isCut {
-            nextHandOver = SystemClock().now() + shared.settings.handOverInterval
+            nextHandOver = shared.clock.now() + shared.settings.handOverInterval
         }
         let deliveries = try handOver(tried, through: last)
         if !missing.isEmpty { for record in tried { missing.found(record.spooled.topic) } }

@@ -22,28 +22,37 @@ final class CommitLoop: @unchecked Sendable {
         lastActivity = shared.clock.now()
     }
 
-    private enum Work {
-        case group([Append])
+    enum Work {
+        case group
         case stop
     }
 
     func run() {
-        while true {
-            let work = shared.queue.wait(until: nextDeadline()) { queue -> Work? in
-                if queue.phase == .failed { return .stop }
-                if !queue.waiting.isEmpty { return .group([]) }
-                return queue.phase == .closing ? .stop : nil
-            }
-            switch work {
-            case .group:
-                commit(takeGroup())
-            case .stop:
-                finish()
-                return
-            case nil:
-                if let due = syncDue, due <= shared.clock.now() { syncUnsynced() } else { proveLastRecords() }
-            }
+        while turn(shared.queue.wait(until: nextDeadline(), for: Self.work)) {}
+    }
+
+    /// What the queue has for the writer; nil: nothing yet.
+    static func work(in queue: inout AppendQueue) -> Work? {
+        if queue.phase == .failed { return .stop }
+        if !queue.waiting.isEmpty { return .group }
+        return queue.phase == .closing ? .stop : nil
+    }
+
+    /// What the thread does each time it wakes.
+    ///
+    /// - Parameter work: nil when `nextDeadline` passed first.
+    /// - Returns: false when this was the end.
+    func turn(_ work: Work?) -> Bool {
+        switch work {
+        case .group:
+            commit(takeGroup())
+        case .stop:
+            finish()
+            return false
+        case nil:
+            if let due = syncDue, due <= shared.clock.now() { syncUnsynced() } else { proveLastRecords() }
         }
+        return true
     }
 
     private func takeGroup() -> [Append] {
@@ -61,7 +70,8 @@ final class CommitLoop: @unchecked Sendable {
         }
     }
 
-    private func nextDeadline() -> MonotonicInstant? {
+    /// When there is something to do though nothing came; nil: never.
+    func nextDeadline() -> MonotonicInstant? {
         if let syncDue { return syncDue }
         return writer.proven < writer.durable && writer.fits(0) ? lastActivity + settings.idleFrameDelay : nil
     }

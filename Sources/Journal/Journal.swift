@@ -42,6 +42,13 @@ public final class Journal: Sendable {
 
         /// Starts the threads and opens intake; without disk space it starts with intake closed.
         public func start(timers: any Timers, hooks: JournalHooks) throws(JournalError) -> Journal {
+            let journal = try prepare(timers: timers, hooks: hooks)
+            journal.start()
+            return journal
+        }
+
+        /// The same without threads: `Journal.start` is next.
+        package func prepare(timers: any Timers, hooks: JournalHooks) throws(JournalError) -> Journal {
             try Journal(self, timers: timers, hooks: hooks)
         }
     }
@@ -50,10 +57,11 @@ public final class Journal: Sendable {
     public let epoch: UInt32
     public let settings: JournalSettings
     let shared: JournalShared
-    private let keeper: Keeper
+    let commits: CommitLoop
+    let keeper: Keeper
     private let directoryLock: any File
     private let adoption: AdoptionStore
-    private let threads: Lock<[WorkerThread]>
+    private let threads = Lock<[WorkerThread]>([])
     private let watchdog: Watchdog
 
     /// Locks the directory, recovers what an earlier process left and takes a new epoch. Blocks on the disk.
@@ -149,14 +157,19 @@ public final class Journal: Sendable {
             throw .io(error)
         }
         keeper = Keeper(shared: shared, checkpointFile: parts.checkpointFile, checkpoint: parts.checkpoint)
-        let loop = CommitLoop(shared: shared, writer: writer)
-        let (keeper, shared) = (keeper, shared)
+        commits = CommitLoop(shared: shared, writer: writer)
         watchdog = Watchdog(shared: shared, timers: timers)
-        threads = Lock([
-            WorkerThread(name: "journal-writer") { loop.run() },
-            WorkerThread(name: "journal-keeper") { keeper.run() },
-        ])
         watchdog.start()
+    }
+
+    /// Starts the threads; once.
+    package func start() {
+        let (commits, keeper) = (commits, keeper)
+        let started = [
+            WorkerThread(name: "journal-writer") { commits.run() },
+            WorkerThread(name: "journal-keeper") { keeper.run() },
+        ]
+        threads.withLock { $0 = started }
     }
 
     /// A recovered tail is never appended to: a new segment, in the new epoch. Without space intake stays closed until
@@ -260,12 +273,7 @@ public final class Journal: Sendable {
     /// Refuses new appends, commits and proves what is queued, writes the last CHECKPOINT, joins the threads and
     /// releases the directory. Blocks; call once.
     public func close() {
-        shared.queue.withLock { queue in
-            if queue.phase != .failed { queue.phase = .closing }
-        }
-        shared.queue.broadcast()
-        shared.keeper.stop()
-        watchdog.stop()
+        endIntake()
         for thread in threads.withLock({ $0 }) { thread.join() }
         if shared.queue.withLock({ $0.phase }) == .closing {
             do throws(FileSystemError) {
@@ -275,6 +283,16 @@ public final class Journal: Sendable {
             }
         }
         directoryLock.close()
+    }
+
+    /// Tells the threads to end.
+    func endIntake() {
+        shared.queue.withLock { queue in
+            if queue.phase != .failed { queue.phase = .closing }
+        }
+        shared.queue.broadcast()
+        shared.keeper.stop()
+        watchdog.stop()
     }
 }
 

@@ -9,6 +9,16 @@ final class KeeperSignal: Sendable {
         var poked = false
         var spaceGone = false
         var stopping = false
+
+        /// What the keeper is to know now; nil: nothing.
+        mutating func take() -> Self? {
+            guard poked || spaceGone || stopping else { return nil }
+            defer {
+                poked = false
+                spaceGone = false
+            }
+            return self
+        }
     }
 
     let monitor = Monitor(State())
@@ -55,29 +65,38 @@ final class Keeper: @unchecked Sendable {
     }
 
     func run() {
-        if shared.queue.withLock({ $0.phase }) == .noSpace { emptyReserve() }
-        while true {
-            do throws(FileSystemError) {
-                try keepHouse()
-            } catch {
-                return shared.fail(.io(error))
-            }
-            // After that: what was released may be the next spare.
-            shared.housekeepingBegins("spare segment")
-            provideSpare()
-            shared.housekeepingEnds()
+        begin()
+        while round() {
             let deadline = shared.clock.now() + shared.settings.keeperInterval
-            let state = shared.keeper.monitor.wait(until: deadline) { state -> KeeperSignal.State? in
-                guard state.poked || state.spaceGone || state.stopping else { return nil }
-                defer {
-                    state.poked = false
-                    state.spaceGone = false
-                }
-                return state
-            }
-            if state?.stopping == true { return }
-            if state?.spaceGone == true { emptyReserve() }
+            guard goesOn(shared.keeper.monitor.wait(until: deadline) { $0.take() }) else { return }
         }
+    }
+
+    /// Before the first round.
+    func begin() {
+        if shared.queue.withLock({ $0.phase }) == .noSpace { emptyReserve() }
+    }
+
+    /// - Returns: false when the journal failed.
+    func round() -> Bool {
+        do throws(FileSystemError) {
+            try keepHouse()
+        } catch {
+            shared.fail(.io(error))
+            return false
+        }
+        // After that: what was released may be the next spare.
+        shared.housekeepingBegins("spare segment")
+        provideSpare()
+        shared.housekeepingEnds()
+        return true
+    }
+
+    /// Between two rounds. - Parameter signal: nil when the interval passed first.
+    func goesOn(_ signal: KeeperSignal.State?) -> Bool {
+        if signal?.stopping == true { return false }
+        if signal?.spaceGone == true { emptyReserve() }
+        return true
     }
 
     /// The last checkpoint: after it a start reads nothing again. - Precondition: both threads have ended.

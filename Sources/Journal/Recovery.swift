@@ -52,6 +52,8 @@ struct Recovery {
         var end: LSN
         var offset: Int64
         var checksum: UInt32
+        /// Without records.
+        var isIdle: Bool
     }
 
     private static let framesKept = 4096
@@ -204,7 +206,9 @@ struct Recovery {
         guard last else { return }
         report.proof = max(report.proof, frame.header.durable)
         lastFrames.append(
-            FramePlace(end: frame.header.end, offset: frame.offset, checksum: frame.header.checksum))
+            FramePlace(
+                end: frame.header.end, offset: frame.offset, checksum: frame.header.checksum,
+                isIdle: frame.header.count == 0))
         if lastFrames.count > Self.framesKept {
             // The last one under the proof stays: a cut right after it needs its checksum.
             let proven = lastFrames.prefix { $0.end <= report.proof }.count
@@ -285,9 +289,12 @@ struct Recovery {
         let fileBytes = try fileSystem.open(last.path, .readOnly).size()
         try keepTornBytes(of: last, fileBytes: fileBytes)
         let unproven = lastFrames.first { $0.end > report.proof }
-        let start = unproven?.offset ?? last.usedBytes
+        // An idle frame at the end proves what is before it, and not itself: its own sync may have failed. The next
+        // segment names its checksum.
+        let idle = lastFrames.last.flatMap { $0.isIdle ? $0 : nil }
+        let start = (unproven ?? idle)?.offset ?? last.usedBytes
         let bytes = try fileSystem.open(last.path, .readOnly).read(Int(last.usedBytes - start), at: start)
-        report.rewrittenBytes = Int64(bytes.count)
+        report.rewrittenBytes = unproven == nil ? 0 : Int64(bytes.count)
         do throws(FileSystemError) {
             let file = try fileSystem.open(last.path, .readWrite)
             try file.writeAll(bytes, at: start)
@@ -296,7 +303,7 @@ struct Recovery {
             try file.syncData()
             try fileSystem.syncDirectory(directory)
         } catch {
-            if bytes.isEmpty { throw error }
+            if unproven == nil { throw error }
             log.error("recovered tail cannot be synced in place, copying it", metadata: ["error": "\(error)"])
             try copyTail(bytes, firstOffset: start)
         }

@@ -9,12 +9,12 @@ final class LaneWakeup: Sendable {
 
     private let signal = Monitor(Signal())
 
-    /// Until there is work, or `end`.
-    func wait(until deadline: MonotonicInstant?) {
-        _ = signal.wait(until: deadline) { signal -> Bool? in
+    /// Until there is work, or `end`. - Returns: false when the deadline passed first.
+    func wait(until deadline: MonotonicInstant?) -> Bool {
+        signal.wait(until: deadline) { signal -> Bool? in
             defer { signal.hasWork = false }
             return signal.hasWork ? true : nil
-        }
+        } ?? false
     }
 
     /// Until somebody is in a hurry, or `end`.

@@ -86,7 +86,7 @@ struct ParkedLanes {
 
     /// Lanes whose files nobody needs any more, with the files.
     var removable: [(lane: Int, paths: [String])] {
-        lanes.compactMap { lane, parked in
+        lanes.sorted { $0.key < $1.key }.compactMap { lane, parked in
             parked.drained.flatMap { $0 <= synced ? (lane, parked.pieces.map(\.path)) : nil }
         }
     }

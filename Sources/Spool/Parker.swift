@@ -38,13 +38,15 @@ final class Parker: @unchecked Sendable {
 
     /// To be called by the thread.
     func run() {
-        while true {
-            removeDrained()
-            let now = clock.now()
-            if let lane = next(now) { park(lane, now) }
-            metrics.report(state.withLock { ($0.parked.count, $0.parked.bytes) })
-            if stopping.wait(until: clock.now() + settings.parkInterval, for: { $0 ? true : nil }) != nil { return }
-        }
+        repeat { round() } while stopping.wait(until: clock.now() + settings.parkInterval) { $0 ? true : nil } == nil
+    }
+
+    /// Removes what is delivered, and parks a lane if one is to be.
+    func round() {
+        removeDrained()
+        let now = clock.now()
+        if let lane = next(now) { park(lane, now) }
+        metrics.report(state.withLock { ($0.parked.count, $0.parked.bytes) })
     }
 
     /// A copy under way is given up.

@@ -77,8 +77,8 @@ public final class Spool: Sendable {
     private let wakeups: [LaneWakeup]
     let backlogs: [LaneBacklog]
     let parkedFiles: ParkedFiles
-    private let parker: Parker
-    private let parkerThread: WorkerThread
+    let parker: Parker
+    private let parkerThread = Lock<WorkerThread?>(nil)
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
     private let damageRefusals = Counter(label: "postrider_spool_damaged_lane_refusals_total")
@@ -96,6 +96,18 @@ public final class Spool: Sendable {
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem = SystemFileSystem(),
         clock: any TimeSource = SystemClock(), timers: any Timers,
         log: Logger = Logger(label: "postrider.journal"), failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(JournalError) -> Spool {
+        let spool = try prepare(
+            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers, log: log,
+            failed: failed)
+        spool.start()
+        return spool
+    }
+
+    /// The same without threads: `start` is next.
+    static func prepare(
+        directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
+        timers: any Timers, log: Logger, failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
@@ -164,21 +176,27 @@ public final class Spool: Sendable {
             },
             checkpointed: { state.withLock { $0.parked.checkpointSynced() } },
             failed: failed)
-        journal = try opened.start(timers: timers, hooks: hooks)
+        journal = try opened.prepare(timers: timers, hooks: hooks)
         // Until the next commit or checkpoint tells: a start over the quota accepts nothing.
         let used = journal.usedBytes
         state.withLock { $0.usedBytes = max($0.usedBytes, used) }
         for backlog in backlogs { backlog.report() }
         parkedFiles = files
-        let parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
-        self.parker = parker
-        parkerThread = WorkerThread(name: "spool-parker") { parker.run() }
+        parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
+    }
+
+    /// Starts the threads; once.
+    private func start() {
+        journal.start()
+        let parker = parker
+        let thread = WorkerThread(name: "spool-parker") { parker.run() }
+        parkerThread.withLock { $0 = thread }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
     public func close() {
         parker.stop()
-        parkerThread.join()
+        parkerThread.withLock { $0 }?.join()
         journal.close()
         for wakeup in wakeups { wakeup.end() }
     }
@@ -320,7 +338,12 @@ public final class Spool: Sendable {
     }
 
     /// Sleeps until there may be something for the lane, the deadline passes, or `wake(lane:)`.
-    public func waitForWork(lane: Int, until deadline: MonotonicInstant?) { wakeups[lane].wait(until: deadline) }
+    ///
+    /// - Returns: false when the deadline passed first.
+    @discardableResult
+    public func waitForWork(lane: Int, until deadline: MonotonicInstant?) -> Bool {
+        wakeups[lane].wait(until: deadline)
+    }
 
     /// Sleeps until the deadline, `wake(lane:)`, or somebody waits for the outcome of a record of the lane.
     public func pace(lane: Int, until deadline: MonotonicInstant) {

@@ -48,6 +48,9 @@ final class FakeFile: File {
     func size() throws(FileSystemError) -> Int64 { Int64(node.content.withLock { $0.current.count }) }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(FileSystemError) -> Int {
+        if case .error(let code) = owner.planned("pread", path) {
+            throw FileSystemError(call: "pread", path: path, errno: code)
+        }
         let count = node.content.withLock { content in
             let start = min(Int(offset), content.current.count)
             let count = min(buffer.count, content.current.count - start)
@@ -84,7 +87,7 @@ final class FakeFile: File {
     }
 
     func syncData() throws(FileSystemError) {
-        if node.content.withLock({ $0.condemned }) { owner.state.withLock { $0.syncsOfCondemned += 1 } }
+        if node.content.withLock({ $0.condemned }) { owner.state.withLock { $0.syncedAfterFailure.append(path) } }
         do throws(FileSystemError) {
             try owner.change("fdatasync", path)
             try owner.holdOrFailSync("fdatasync", path)

@@ -26,6 +26,10 @@ extension FakeFileSystem {
         var noSpace: NoSpace?
     }
 
+    struct Plan {
+        var fault: (@Sendable (_ call: String, _ path: String) -> Fault?)?
+    }
+
     /// Calls that may need space, from one on, and only so many of them, find none.
     struct NoSpace {
         static let calls: Set = ["open", "posix_fallocate", "pwrite", "ftruncate", "rename", "unlink"]
@@ -40,6 +44,18 @@ extension FakeFileSystem {
     public func inject(_ fault: Fault, atCall number: Int) {
         state.withLock { $0.faults.byCall[$0.calls + number] = fault }
     }
+
+    /// Asked before every changing call and every `pread`, with the call's name and path; nil: nobody is.
+    ///
+    /// What it does itself happens while the call is on its way, as if other threads ran.
+    public func setPlan(_ fault: (@Sendable (_ call: String, _ path: String) -> Fault?)?) {
+        plan.withLock { $0.fault = fault }
+    }
+
+    /// Whether the call fails on a disk without space, for one of the reasons that file systems have.
+    public static func needsSpace(_ call: String) -> Bool { NoSpace.calls.contains(call) }
+
+    func planned(_ call: String, _ path: String) -> Fault? { plan.withLock { $0 }.fault?(call, path) }
 
     /// Total bytes that files may take; beyond it ENOSPC.
     public func setCapacity(_ bytes: Int?) { state.withLock { $0.capacity = bytes ?? Int.max } }
@@ -76,7 +92,10 @@ extension FakeFileSystem {
     }
 
     /// Syncs of files of which a sync had failed: a program must not believe those.
-    public var syncsOfCondemned: Int { state.withLock { $0.syncsOfCondemned } }
+    public var syncsOfCondemned: Int { syncedAfterFailure.count }
+
+    /// The paths of those.
+    public var syncedAfterFailure: [String] { state.withLock { $0.syncedAfterFailure } }
 
     /// Whether a call met `Fault.hang` and has not returned.
     public var isHanging: Bool { hangs.withLock { $0.now } }
@@ -98,11 +117,12 @@ extension FakeFileSystem {
     /// Counts a changing call and lets the fault that waits for it happen.
     @discardableResult
     func change(_ call: String, _ path: String) throws(FileSystemError) -> Fault? {
+        let planned = planned(call, path)
         let fault = try state.withLock { (state) throws(FileSystemError) -> Fault? in
             if state.dead { throw FileSystemError(call: call, path: path, errno: EIO) }
             defer { state.calls += 1 }
             state.log.append(call)
-            let fault = state.faults.byCall.removeValue(forKey: state.calls)
+            let fault = state.faults.byCall.removeValue(forKey: state.calls) ?? planned
             if case .die = fault { state.dead = true }
             if let failing = state.faults.paths, path.hasSuffix(failing.suffix) { return .error(failing.errno) }
             if let failing = state.faults.calls, failing.name == call { return .error(failing.errno) }

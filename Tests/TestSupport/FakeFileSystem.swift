@@ -47,10 +47,24 @@ public final class FakeFileSystem: FileSystem {
         var dead = false
         var capacity = Int.max
         var kind = FileSystemKind.local
-        var syncsOfCondemned = 0
+        var syncedAfterFailure: [String] = []
+        var losses = Losses()
+    }
+
+    /// What a loss of power took.
+    public struct Losses: Sendable {
+        /// Changes of names.
+        public var names = 0
+        /// Writes and resizes of which nothing is left.
+        public var writes = 0
+        /// Writes of which some sectors are left and some are not.
+        public var torn = 0
+        /// Writes that are there although an earlier one to the file is not, or not all of it.
+        public var reordered = 0
     }
 
     let state = Lock(State())
+    let plan = Lock(Plan())
     let gate = Monitor(false)
     let hangs = Monitor((now: false, released: false))
 
@@ -69,10 +83,15 @@ public final class FakeFileSystem: FileSystem {
     /// SIGKILL: every later call of this object fails; what was written stays in the page cache.
     /// - Returns: the file system as the next process finds it.
     public func killed() -> FakeFileSystem {
+        state.withLock { $0.dead = true }
+        return copied()
+    }
+
+    /// Another file system with the same names, bytes and unsynced changes; nobody holds a lock there.
+    public func copied() -> FakeFileSystem {
         let next = FakeFileSystem()
         let (directories, names, durableNames, pendingNames) = state.withLock { state in
-            state.dead = true
-            return (state.directories, state.names, state.durableNames, state.pendingNames)
+            (state.directories, state.names, state.durableNames, state.pendingNames)
         }
         var copies: [ObjectIdentifier: Node] = [:]
         func copy(_ node: Node) -> Node {
@@ -107,7 +126,11 @@ public final class FakeFileSystem: FileSystem {
         }
         next.state.withLock { state in
             var names = state.durableNames
-            for changes in state.pendingNames where keeps() {
+            for changes in state.pendingNames {
+                guard keeps() else {
+                    state.losses.names += 1
+                    continue
+                }
                 for change in changes { names[change.name] = change.node }
             }
             state.names = names
@@ -115,8 +138,15 @@ public final class FakeFileSystem: FileSystem {
             state.pendingNames = []
             for (_, node) in names.sorted(by: { $0.key < $1.key }) {
                 node.content.withLock { content in
+                    var isBehindLost = false
                     for change in content.pending {
-                        for part in change.sectors where keeps() { part.apply(to: &content.durable) }
+                        let sectors = change.sectors
+                        let kept = sectors.filter { _ in keeps() }
+                        for part in kept { part.apply(to: &content.durable) }
+                        if kept.isEmpty { state.losses.writes += 1 }
+                        if !kept.isEmpty, kept.count < sectors.count { state.losses.torn += 1 }
+                        if !kept.isEmpty, isBehindLost { state.losses.reordered += 1 }
+                        if kept.count < sectors.count { isBehindLost = true }
                     }
                     content.pending = []
                     content.current = content.durable
@@ -124,6 +154,18 @@ public final class FakeFileSystem: FileSystem {
             }
         }
         return next
+    }
+
+    /// What the loss of power took that this file system comes from.
+    public var losses: Losses { state.withLock { $0.losses } }
+
+    /// Paths of files whose name, or some of whose bytes, would not survive a loss of power.
+    public var unsyncedPaths: [String] {
+        state.withLock { state in
+            state.names.filter { path, node in
+                state.durableNames[path] !== node || node.content.withLock { !$0.pending.isEmpty }
+            }.map(\.key)
+        }
     }
 
     /// Bytes of a file as programs see them; nil when there is none.
@@ -173,8 +215,9 @@ public final class FakeFileSystem: FileSystem {
 
     public func list(_ directory: String) throws(FileSystemError) -> [String] {
         let prefix = directory + "/"
+        // (Sorted, so that a seed meets the same calls again.)
         return try alive("opendir", directory).names.keys.filter { $0.hasPrefix(prefix) }
-            .map { String($0.dropFirst(prefix.count)) }
+            .map { String($0.dropFirst(prefix.count)) }.sorted()
     }
 
     public func exists(_ path: String) throws(FileSystemError) -> Bool {

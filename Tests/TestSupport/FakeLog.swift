@@ -120,7 +120,8 @@ public final class FakeLog: Sendable {
         }
     }
 
-    func deliveries(of spool: SpoolID, limit: Int) -> [Delivery] {
+    /// Where the last records of a spool are.
+    public func deliveries(of spool: SpoolID, limit: Int = .max) -> [Delivery] {
         state.withLock { Array(($0.deliveries[spool] ?? []).suffix(limit)) }
     }
 }

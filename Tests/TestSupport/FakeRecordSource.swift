@@ -80,21 +80,25 @@ public final class FakeRecordSource: RecordSource, TopicAdmin {
     /// Appends a record behind `gap` offsets that hold none; wakes subscribers.
     @discardableResult
     public func append(_ place: TopicPartition, gap: Int64 = 0, bytes: Int = 1, timestampMs: Int64 = 0) -> Int64 {
-        let (offset, listeners) = state.withLock { state -> (Int64, [FakeSubscription]) in
-            var partition = state.partitions[place] ?? Partition()
-            let offset = partition.end + gap
-            let value = [UInt8](repeating: UInt8(truncatingIfNeeded: offset), count: bytes)
-            partition.records.append(
-                StoredRecord(
-                    partition: place, offset: offset,
-                    record: Record(key: nil, value: value[...], timestampMs: timestampMs)))
-            partition.end = offset + 1
-            state.partitions[place] = partition
-            return (offset, state.subscriptions)
+        let offset = partition(place).end + gap
+        let value = [UInt8](repeating: UInt8(truncatingIfNeeded: offset), count: bytes)
+        append(
+            StoredRecord(
+                partition: place, offset: offset, record: Record(key: nil, value: value[...], timestampMs: timestampMs))
+        )
+        return offset
+    }
+
+    /// Appends a record at its offset, which is at or past the end; wakes subscribers.
+    public func append(_ record: StoredRecord) {
+        let place = record.partition
+        let listeners = state.withLock { state in
+            state.partitions[place, default: Partition()].records.append(record)
+            state.partitions[place, default: Partition()].end = record.offset + 1
+            return state.subscriptions
         }
         for listener in listeners { listener.tellAvailable(place) }
         tellWatches { $0 == place }
-        return offset
     }
 
     /// Moves the end over offsets without records, as transaction markers do.
