@@ -13,18 +13,15 @@ public final class Forwarder: Sendable {
     let lanes: [Lane]
     private let threads = Lock<[WorkerThread]>([])
 
-    /// - Parameters:
-    ///   - outcomes: where the broker keeps the outcomes of hand-overs.
-    ///   - nonce: of this process; another one only in tests.
+    /// - Parameter outcomes: where the broker keeps the outcomes of hand-overs.
     public init(
         spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
         settings: ForwarderSettings = ForwarderSettings(), clock: any TimeSource = SystemClock(),
-        nonce: UInt64 = .random(in: 1 ... .max), log: Logger = Logger(label: "postrider.forwarder"),
-        hooks: ForwarderHooks
+        log: Logger = Logger(label: "postrider.forwarder"), hooks: ForwarderHooks
     ) {
         let shared = ForwarderShared(
             spool: spool, sinks: sinks, outcomes: outcomes, deadLetters: deadLetters, settings: settings, clock: clock,
-            nonce: nonce, log: log, hooks: hooks)
+            log: log, hooks: hooks)
         self.shared = shared
         lanes = (0..<spool.settings.lanes).map { Lane(index: $0, shared: shared) }
     }
@@ -62,7 +59,6 @@ final class ForwarderShared: Sendable {
     let deadLetters: DeadLetters
     let settings: ForwarderSettings
     let clock: any TimeSource
-    let nonce: UInt64
     let log: Logger
     let hooks: ForwarderHooks
     private let end = Monitor(End())
@@ -81,8 +77,7 @@ final class ForwarderShared: Sendable {
 
     init(
         spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
-        settings: ForwarderSettings, clock: any TimeSource, nonce: UInt64, log: Logger,
-        hooks: ForwarderHooks
+        settings: ForwarderSettings, clock: any TimeSource, log: Logger, hooks: ForwarderHooks
     ) {
         self.spool = spool
         self.sinks = sinks
@@ -90,7 +85,6 @@ final class ForwarderShared: Sendable {
         self.deadLetters = deadLetters
         self.settings = settings
         self.clock = clock
-        self.nonce = nonce
         self.log = log
         self.hooks = hooks
         memory = Lock(

@@ -167,7 +167,7 @@ final class Lane: @unchecked Sendable {
         use(opened.sink)
         let decision = OpeningDecision.decide(
             previous: opened.previous, delivered: spool.delivered(lane: index), epoch: spool.epoch,
-            nonce: shared.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:))
+            nonce: spool.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:nonce:))
         let from: LSN
         switch decision {
         case .historyUnknown: from = try adopted(opened.previous)
@@ -323,7 +323,7 @@ final class Lane: @unchecked Sendable {
         guard let sink = open.withLock({ $0.sink }) else { preconditionFailure("no sink is open") }
         do throws(BrokerError) {
             let deliveries = try sink.deliver(
-                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: shared.nonce)
+                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: spool.nonce)
             ) { prepared.keep($0) }
             // A claim decides nothing that was in doubt before it.
             if !records.isEmpty { prepared.drop() }

@@ -79,15 +79,15 @@ final class Harness {
         self.broker = broker
         self.clock = clock
         sinks = Self.sinks(log, broker, refusal)
-        spool = try Self.open(disk, timers)
-        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, nonce, events)
+        spool = try Self.open(disk, timers, nonce)
+        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, events)
         if start { forwarder.start() }
     }
 
-    private static func open(_ disk: FakeFileSystem, _ timers: TimerThread) throws -> Spool {
+    private static func open(_ disk: FakeFileSystem, _ timers: TimerThread, _ nonce: UInt64) throws -> Spool {
         try Spool.open(
-            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, log: quiet,
-            failed: { _ in })
+            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, nonce: nonce,
+            log: quiet, failed: { _ in })
     }
 
     private static func sinks(
@@ -100,7 +100,7 @@ final class Harness {
 
     private static func forwarder(
         _ spool: Spool, _ sinks: FakeSinks, _ deadLetters: DeadLetters, _ settings: ForwarderSettings,
-        _ clock: any TimeSource, _ nonce: UInt64, _ events: Monitor<[Event]>
+        _ clock: any TimeSource, _ events: Monitor<[Event]>
     ) -> Forwarder {
         @Sendable func add(_ event: Event) {
             events.withLock { $0.append(event) }
@@ -108,7 +108,7 @@ final class Harness {
         }
         return Forwarder(
             spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
-            nonce: nonce, log: quiet,
+            log: quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in add(Event(hook: "processFatal", detail: code)) },
                 historyUnknown: { lane, _ in
@@ -151,11 +151,11 @@ final class Harness {
             timers.stop()
             timers = TimerThread()
             try between(disk)
-            spool = try Self.open(disk, timers)
+            spool = try Self.open(disk, timers, nonce)
             // As the gateway does.
             spool.remember(try Self.sinks(log, broker, refusal).recentDeliveries(spool: spool.id, limit: 100_000))
         }
-        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, nonce, events)
+        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, events)
         if start { forwarder.start() }
     }
 

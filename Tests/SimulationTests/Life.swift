@@ -60,7 +60,7 @@ final class Life: @unchecked Sendable {
         (self.fate, self.disk, self.clock, self.sinks) = (fate, disk, clock, sinks)
         spool = try Spool.prepare(
             directory: Self.directory, settings: settings, fileSystem: disk, clock: clock, timers: clock,
-            log: Self.quiet, failed: { error in fate.fatal = "journal: \(error)" })
+            nonce: UInt64(fate.process), log: Self.quiet, failed: { error in fate.fatal = "journal: \(error)" })
         let spool = spool
         var forwarding = ForwarderSettings()
         forwarding.batchRecordsMax = 6
@@ -68,7 +68,7 @@ final class Life: @unchecked Sendable {
         forwarding.pacedRecords = 4
         forwarder = Forwarder(
             spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: forwarding, clock: clock,
-            nonce: UInt64(fate.process), log: Self.quiet,
+            log: Self.quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in fate.fatal = code },
                 historyUnknown: { _, _ in
