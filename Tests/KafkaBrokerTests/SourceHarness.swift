@@ -147,8 +147,8 @@ final class MemberHarness: SubscriptionDelegate {
         state.broadcast()
     }
 
-    func wait(_ what: String, _ condition: (State) -> Bool) throws {
-        let deadline = patienceEnd()
+    func wait(_ what: String, within patience: Duration = testPatience, _ condition: (State) -> Bool) throws {
+        let deadline = SystemClock().now() + patience
         try #require(state.wait(until: deadline) { condition($0) ? true : nil } == true, "\(what) never happened")
     }
 
