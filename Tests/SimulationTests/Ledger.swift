@@ -138,6 +138,15 @@ struct Ledger {
         }
     }
 
+    /// The gateway's disk was copied. A frame that found no space and could not be cut off is in the copy, and its LSNs
+    /// are given again by the original: the copy may take a part of it for delivered (docs/RELIABILITY.md, "Known
+    /// faults").
+    mutating func copied() {
+        for index in requests.indices {
+            if case .unknown = requests[index].answer { requests[index].isExcused = true }
+        }
+    }
+
     /// What is not delivered counts as delivered.
     mutating func assumeDelivered() {
         for index in requests.indices { requests[index].isExcused = true }

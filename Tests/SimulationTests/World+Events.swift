@@ -171,6 +171,7 @@ extension World {
             beginTwin()
         } else if chance.percent(2), let life = gateway.life, life.isForwarding {
             note("backup")
+            ledger.copied()
             backup = (life.disk.copied(), ledger.now)
         } else if chance.percent(2), let backup {
             restore(backup.disk, backup.at)
@@ -219,6 +220,7 @@ extension World {
     private func beginTwin() {
         guard let life = gateway.life else { return }
         note("twin")
+        ledger.copied()
         ledger.tally.add(.twins)
         twin = Site(
             disk: life.disk.copied(), lineage: newLineage(), deadLetters: otherStore(than: gateway.deadLetters),
