@@ -22,6 +22,8 @@ struct Ledger {
         var answer = Answer.none
         /// When it was answered, in events.
         var answeredAt = 0
+        /// Its frame found no space, and could not be cut off.
+        var isUncut = false
         /// Answered before its sync (`buffered`), and not known to be synced.
         var isBuffered = false
         /// The power or the disk went before the sync: it may be gone, as a whole.
@@ -84,7 +86,8 @@ struct Ledger {
         tally.add(.acceptedRecords, requests[request].records.count)
     }
 
-    mutating func refused(_ request: Int, outcomeUnknown: Bool) {
+    mutating func refused(_ request: Int, outcomeUnknown: Bool, isUncut: Bool) {
+        requests[request].isUncut = isUncut
         requests[request].answer = outcomeUnknown ? .unknown : .refused
         requests[request].answeredAt = now
         tally.add(outcomeUnknown ? .unknown : .refused)
@@ -142,9 +145,7 @@ struct Ledger {
     /// are given again by the original: the copy may take a part of it for delivered (docs/RELIABILITY.md, "Known
     /// faults").
     mutating func copied() {
-        for index in requests.indices {
-            if case .unknown = requests[index].answer { requests[index].isExcused = true }
-        }
+        for index in requests.indices where requests[index].isUncut { requests[index].isExcused = true }
     }
 
     /// What is not delivered counts as delivered.

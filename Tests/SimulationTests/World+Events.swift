@@ -123,7 +123,8 @@ extension World {
         case .failure(let refusal):
             chance.note(refusal.outcomeUnknown ? 1 : 2)
             if case .stalled = refusal { ledger.tally.add(.stalled) }
-            ledger.refused(request, outcomeUnknown: refusal.outcomeUnknown)
+            ledger.refused(
+                request, outcomeUnknown: refusal.outcomeUnknown, isUncut: refusal == .noSpace(wasWritten: true))
         }
     }
 
