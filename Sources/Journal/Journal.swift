@@ -236,6 +236,10 @@ public final class Journal: Sendable {
         }
     }
 
+    /// Somebody who may use the reserve found no space: sets it free. It is made again when the next segment is. Any
+    /// thread.
+    public func emptyReserve() { shared.keeper.spaceIsGone() }
+
     /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
     public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
 
