@@ -122,8 +122,8 @@ let package = Package(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Telemetry",
-                "TestSupport", log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Store",
+                "Telemetry", "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",

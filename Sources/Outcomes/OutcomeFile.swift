@@ -33,7 +33,7 @@ public final class OutcomeFile: Sendable {
         // "PRoc"
         applicationID: 0x5052_6f63, migrations: [OutcomeRows.creation])
 
-    /// Opens the file in `directory`, creating it.
+    /// Opens the file in `directory`, creating both; its parent must exist.
     ///
     /// - Parameters:
     ///   - lanes: of the spool.
@@ -45,9 +45,15 @@ public final class OutcomeFile: Sendable {
         log: Logger = Logger(label: "postrider.outcomes")
     ) throws(StoreError) {
         let path = "\(directory)/\(Self.fileName)"
+        do throws(FileSystemError) {
+            try SystemFileSystem().createDirectory(directory)
+        } catch {
+            throw StoreError(error.isNoSpace ? .full : .other, operation: "mkdir", detail: error.description)
+        }
         let connection = try Connection.open(
             path: path, schema: Self.schema,
             settings: ConnectionSettings(cacheBytes: Self.cacheBytes, pagesMax: settings.pagesMax))
+        if !settings.syncs { try connection.execute("PRAGMA synchronous = OFF") }
         let rows = try OutcomeRows(connection)
         var totals = try rows.load()
         if totals.isNew {

@@ -44,7 +44,10 @@ import Testing
     func receipt_NamesItsRecord_WhenKilledAt(point: String, passage: Int) throws {
         let cluster = MockCluster(brokers: 1)
         let topic = "orders"
-        cluster.createTopic(topic, partitions: 1)
+        // It creates none by itself.
+        for (name, partitions) in [(topic, Int32(1)), ("_postrider_checkpoints", 8), ("_postrider_consumers", 1)] {
+            cluster.createTopic(name, partitions: partitions)
+        }
         let servers = cluster.bootstrapServers
         let gateway = try crash(
             ["broker.kind=kafka", "broker.kafka.bootstrap_servers=\(servers)"], topic, point, passage, creates: false)

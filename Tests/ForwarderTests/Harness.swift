@@ -2,6 +2,7 @@ import Broker
 import DeadLetters
 import Journal
 import Logging
+import Outcomes
 import Primitives
 import Records
 import Spool
@@ -87,7 +88,10 @@ final class Harness {
         let spool = try Spool.open(
             directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, log: quiet,
             failed: { _ in })
-        try spool.keepOutcomes(in: outcomes.path)
+        // The disk under them is a real one, which nothing here takes the power from.
+        var settings = OutcomesSettings()
+        settings.syncs = false
+        try spool.keepOutcomes(in: outcomes.path, settings: settings)
         return spool
     }
 
