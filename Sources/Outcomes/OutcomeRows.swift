@@ -98,7 +98,10 @@ public final class OutcomeRows {
         guard let first = deliveries.first?.lsn, let last = deliveries.last?.lsn else { return 0 }
         try addLane(key, missing: .zero, &totals)
         guard var lane = totals.lanes[key] else { return 0 }
-        if lane.last >= first { try supersede(from: first, &lane) }
+        if lane.last >= first {
+            try supersede(from: first, &lane)
+            totals.oldest = nil
+        }
         let packed = PackedDeliveries.pack(deliveries)
         let bytes = Int64(packed.count + OutcomesSettings.rowBytes)
         totals.number += 1

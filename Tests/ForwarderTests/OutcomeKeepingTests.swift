@@ -129,6 +129,8 @@ import Testing
         }
         #expect(isFull)
         #expect(harness.waitForStatus(0) { $0.retries > 2 })
+        // What the reserve is for.
+        #expect(eventually { harness.disk.contents("/spool/RESERVE")?.isEmpty == true })
         let delivered = harness.texts(0).count
         #expect(delivered < accepted.count)
         #expect(try harness.spool.outcome(of: try #require(accepted.last)) == .accepted)
