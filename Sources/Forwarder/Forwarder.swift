@@ -14,17 +14,16 @@ public final class Forwarder: Sendable {
     private let threads = Lock<[WorkerThread]>([])
 
     /// - Parameters:
-    ///   - outcomes: where the broker keeps the outcomes of hand-overs.
     ///   - nonce: of this process; another one only in tests.
     public init(
-        spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
+        spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters,
         settings: ForwarderSettings = ForwarderSettings(), clock: any TimeSource = SystemClock(),
         nonce: UInt64 = .random(in: 1 ... .max), log: Logger = Logger(label: "postrider.forwarder"),
         hooks: ForwarderHooks
     ) {
         let shared = ForwarderShared(
-            spool: spool, sinks: sinks, outcomes: outcomes, deadLetters: deadLetters, settings: settings, clock: clock,
-            nonce: nonce, log: log, hooks: hooks)
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock, nonce: nonce,
+            log: log, hooks: hooks)
         self.shared = shared
         lanes = (0..<spool.settings.lanes).map { Lane(index: $0, shared: shared) }
     }
@@ -58,7 +57,6 @@ public final class Forwarder: Sendable {
 final class ForwarderShared: Sendable {
     let spool: Spool
     let sinks: any RecordSinkFactory
-    let outcomes: any OutcomeSource
     let deadLetters: DeadLetters
     let settings: ForwarderSettings
     let clock: any TimeSource
@@ -80,13 +78,12 @@ final class ForwarderShared: Sendable {
     }
 
     init(
-        spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
-        settings: ForwarderSettings, clock: any TimeSource, nonce: UInt64, log: Logger,
+        spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters, settings: ForwarderSettings,
+        clock: any TimeSource, nonce: UInt64, log: Logger,
         hooks: ForwarderHooks
     ) {
         self.spool = spool
         self.sinks = sinks
-        self.outcomes = outcomes
         self.deadLetters = deadLetters
         self.settings = settings
         self.clock = clock

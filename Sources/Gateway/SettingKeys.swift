@@ -6,6 +6,7 @@ import Forwarder
 import HTTPServer
 import Journal
 import KafkaBroker
+import Outcomes
 import Spool
 import Telemetry
 
@@ -94,7 +95,6 @@ extension Settings {
             "Start although the data directory is on NFS, SMB or alike; else that is refused."),
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
-        count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
         count(
             "spool.outcome_waits_max", \.spool.outcomeWaitsMax, 0...1_000_000,
             "Requests that wait for outcomes; more are answered at once."),
@@ -144,6 +144,14 @@ extension Settings {
         duration(
             "forwarder.stop_timeout", \.forwarder.stopTimeout,
             "How long a graceful stop lets hand-overs end before it interrupts them."),
+
+        duration("receipts.retention", \.receipts.retention, "How long receipts tell where records are, at least."),
+        bytes64(
+            "receipts.bytes_max", \.receipts.bytesMax,
+            "What is kept for receipts; past it the oldest is forgotten sooner."),
+        count(
+            "receipts.in_memory", \.spool.outcomesInMemory, 0...10_000_000,
+            "Delivered records whose receipts need no disk."),
 
         SettingKey(
             name: "broker.kind", help: "Where records go: embedded, or kafka.", expected: "embedded or kafka",

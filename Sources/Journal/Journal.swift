@@ -252,6 +252,10 @@ public final class Journal: Sendable {
     /// The keeper is in a call to the disk for longer than `syncTimeout`. Any thread.
     public var isHousekeepingStalled: Bool { shared.housekeeping.withLock { $0.isStalled } }
 
+    /// Somebody who may use the reserve found no space: sets it free. It is made again when the next segment is. Any
+    /// thread.
+    public func emptyReserve() { shared.keeper.spaceIsGone() }
+
     /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
     public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
 

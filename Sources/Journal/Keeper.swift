@@ -29,7 +29,7 @@ final class KeeperSignal: Sendable {
         monitor.signal()
     }
 
-    /// The writer found no space.
+    /// The writer found no space, or somebody who may use the reserve.
     func spaceIsGone() {
         monitor.withLock { $0.spaceGone = true }
         monitor.signal()

@@ -73,6 +73,7 @@ public final class Spool: Sendable {
     let state: Lock<SpoolState>
     /// Apart from `state`, which every request and every commit needs.
     let outcomes: Lock<OutcomeState>
+    let kept = Lock(KeptOutcomes.none)
     /// Wakes the lanes' threads.
     private let wakeups: [LaneWakeup]
     let backlogs: [LaneBacklog]
@@ -143,7 +144,7 @@ public final class Spool: Sendable {
         let state = Lock(SpoolState(cursors: cursors, parked: parked, durable: opened.end))
         outcomes = Lock(
             OutcomeState(
-                recent: RecentOutcomes(capacity: settings.outcomesKept),
+                recent: RecentOutcomes(capacity: settings.outcomesInMemory),
                 waits: OutcomeWaits(countMax: settings.outcomeWaitsMax, delivered: cursors.lanes.map(\.delivered))))
         let wakeups = (0..<opened.lanes).map { _ in LaneWakeup() }
         self.state = state
@@ -377,12 +378,6 @@ public final class Spool: Sendable {
             backlogs[lane].report()
         }
         for call in calls { call.told(call.news) }
-    }
-
-    /// Adds outcomes that the broker kept, after a start or a lost answer.
-    public func remember(_ deliveries: [Delivery]) {
-        let sorted = deliveries.sorted { $0.lsn < $1.lsn }
-        outcomes.withLock { $0.recent.add(sorted) }
     }
 
     /// What of a lane is parked; nil while it is not.
