@@ -70,6 +70,8 @@ public final class Spool: Sendable {
     let state: Lock<SpoolState>
     /// Apart from `state`, which every request and every commit needs.
     let outcomes: Lock<OutcomeState>
+    /// Apart from both, which requests without a key or a sequence do not need.
+    let requests: Requests
     /// Wakes the lanes' threads.
     private let wakeups: [LaneWakeup]
     let backlogs: [LaneBacklog]
@@ -129,6 +131,8 @@ public final class Spool: Sendable {
             OutcomeState(
                 recent: RecentOutcomes(capacity: settings.outcomesKept),
                 waits: OutcomeWaits(countMax: settings.outcomeWaitsMax, delivered: cursors.lanes.map(\.delivered))))
+        requests = Requests(
+            RequestIndex(settings.idempotency), clock: RequestClock(clock, ms: clock.wallMilliseconds()))
         let wakeups = (0..<opened.lanes).map { _ in LaneWakeup() }
         self.state = state
         self.wakeups = wakeups
@@ -181,13 +185,22 @@ public final class Spool: Sendable {
 
     // MARK: - Intake
 
+    /// Says whether a request that can be told from others is a new one, before anything else is asked about it: what
+    /// was accepted is answered also when its topic is gone or the spool is full. Never blocks.
+    public func admit(_ identity: RequestIdentity) -> Admission {
+        requests.admit(identity) { end in settings.syncsFirst || end <= durable }
+    }
+
     /// Accepts all of the records or none. Never blocks.
     ///
     /// - Parameters:
     ///   - records: 1 or more.
+    ///   - claim: of `admit`, for one call: the request's repetitions are known from before the completion on. When the
+    ///     records are not stored the claim is given up; where the outcome is unknown, as soon as it is known.
     ///   - completion: once, on the journal's thread, or on the caller's for a refusal.
     public func submit(
-        _ records: [SpoolRecord], completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
+        _ records: [SpoolRecord], claim: RequestClaim? = nil,
+        completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
     ) {
         var lanes: UInt64 = 0
         // Nearly every request is for one topic.
@@ -197,21 +210,31 @@ public final class Spool: Sendable {
             last = (record.topic, lane)
             lanes |= 1 << UInt64(lane)
         }
-        if let refusal = refusal(of: records, lanes: lanes) { return completion(.failure(refusal)) }
+        if let refusal = refusal(of: records, lanes: lanes) {
+            claim?.abandon()
+            return completion(.failure(refusal))
+        }
+        let handed = claim?.handOver(records: records.count)
+        var stamp = handed?.stamp
         var body = JournalRecords(
-            capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
+            capacity: records.reduce(stamp == nil ? 0 : RequestStamp.bytes) {
+                $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes
+            })
         var counts = TopicCounts()
         for record in records {
             if record.topic != last?.topic {
                 last = (record.topic, Records.lane(of: record.topic, lanes: settings.lanes))
             }
             counts.add(record.topic)
-            body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, to: &$0) }
+            body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, stamp: stamp, to: &$0) }
+            // With the first record only.
+            stamp = nil
         }
         let count = records.count
         // Before the journal has them: a lane may deliver them before the completion runs.
         counts.forEach { backlog(of: $0).add($0, $1) }
-        journal.append(body, tag: lanes) { [counts, self] result in
+        let fate = handed.map { handed in { @Sendable in handed.settle($0) } }
+        journal.append(body, tag: lanes, fate: fate) { [counts, self] result in
             switch result {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))

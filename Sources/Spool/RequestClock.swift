@@ -1,0 +1,22 @@
+import Primitives
+
+/// The clock that keys age by: the wall clock's time at its start, and from then on the monotonic clock's, so that no
+/// step of the wall clock makes a key older or younger than it is.
+struct RequestClock: Sendable {
+    private let source: any TimeSource
+    private let start: (ms: Int64, at: MonotonicInstant)
+
+    /// - Parameter ms: since 1970, now.
+    init(_ source: any TimeSource, ms: Int64) {
+        self.source = source
+        start = (ms, source.now())
+    }
+
+    /// Since 1970.
+    var milliseconds: Int64 { start.ms + (source.now() - start.at).wholeMilliseconds }
+
+    /// Since 1970.
+    var seconds: UInt32 { Self.seconds(milliseconds) }
+
+    static func seconds(_ milliseconds: Int64) -> UInt32 { UInt32(clamping: milliseconds / 1000) }
+}
