@@ -26,6 +26,12 @@ public final class Journal: Sendable {
 
         let parts: Parts
 
+        /// Whether this journal ever ran under the epoch.
+        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.epochs.contains(epoch) }
+
+        /// Ranges whose loss an operator accepted.
+        public var quarantined: [Range<LSN>] { parts.meta.meta.quarantined }
+
         struct Parts {
             var directory: String
             var settings: JournalSettings

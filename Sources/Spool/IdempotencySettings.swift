@@ -10,6 +10,19 @@ public struct IdempotencySettings: Hashable, Sendable {
     /// A producer that sent nothing for so long is forgotten, and has to begin at 1 again.
     public var producerIdle = Duration.seconds(7 * 24 * 3600)
 
+    /// What is new goes to the store this often,
+    var saveInterval = Duration.seconds(5)
+    /// or when there are so many keys of it,
+    var unsavedKeysMax = 65_536
+    /// or when the journal grew by about so much since: that is what the next start has to read.
+    var unsavedBytesMax: Int64 = 64 << 20
+    /// After the store refused, it is tried again this much later; twice as much after each further time, up to
+    /// `saveRetryMax`.
+    var saveRetry = Duration.seconds(5)
+    var saveRetryMax = Duration.seconds(60)
+    /// How often producers are looked through for those that are idle.
+    static let producersLooked = Duration.seconds(60)
+
     public init() {}
 
     /// The last requests of a producer that keep their answers.

@@ -72,6 +72,25 @@ struct KeyTable {
     /// The oldest.
     var first: KeyEntry? { count == 0 ? nil : chunks[0][gone] }
 
+    /// The newest.
+    var last: KeyEntry? { count == 0 ? nil : self[count - 1] }
+
+    /// The entries with at least `number` older ones before them that lie below `end`, in pieces that share the table's
+    /// memory.
+    func pieces(from number: Int, below end: LSN) -> [ArraySlice<KeyEntry>] {
+        guard number < count else { return [] }
+        var pieces: [ArraySlice<KeyEntry>] = []
+        var start = (gone + number) % Self.chunkEntries
+        for chunk in chunks[((gone + number) / Self.chunkEntries)...] {
+            var piece = chunk[start...]
+            // Only the newest can lie past the end.
+            while let last = piece.last, last.end > end { piece.removeLast() }
+            if !piece.isEmpty { pieces.append(piece) }
+            start = 0
+        }
+        return pieces
+    }
+
     /// Takes the oldest away. - Precondition: there is one.
     mutating func removeFirst() {
         let scope = chunks[0][gone].scope

@@ -47,6 +47,7 @@ struct Producer: Equatable {
 
     /// What of it lies below `end`; nil when nothing does.
     func prefix(below end: LSN) -> Producer? {
+        if let newest = answers.last, newest.end <= end { return self }
         let below = answers.prefix { $0.end <= end }
         guard !below.isEmpty else { return nil }
         return Producer(last: last - UInt64(answers.count - below.count), answers: Array(below), seconds: seconds)

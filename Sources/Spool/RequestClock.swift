@@ -1,7 +1,8 @@
 import Primitives
 
-/// The clock that keys age by: the wall clock's time at its start, and from then on the monotonic clock's, so that no
-/// step of the wall clock makes a key older or younger than it is.
+/// The clock that keys age by. While the process lives it goes with the monotonic clock, so that no step of the wall
+/// clock makes a key older or younger than it is; over a restart it gains what the wall clock gained since the last
+/// save, and never goes back. It begins as the wall clock.
 struct RequestClock: Sendable {
     private let source: any TimeSource
     private let start: (ms: Int64, at: MonotonicInstant)
@@ -17,6 +18,9 @@ struct RequestClock: Sendable {
 
     /// Since 1970.
     var seconds: UInt32 { Self.seconds(milliseconds) }
+
+    /// Of this clock and the wall clock.
+    var times: (clockMs: Int64, wallMs: Int64) { (milliseconds, source.wallMilliseconds()) }
 
     static func seconds(_ milliseconds: Int64) -> UInt32 { UInt32(clamping: milliseconds / 1000) }
 }

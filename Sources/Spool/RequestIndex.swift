@@ -30,8 +30,10 @@ struct RequestIndex {
     private var lastID: UInt64 = 0
     private var keysInFlight = 0
     private var newProducers = 0
-    private var keys: KeyTable
+    // (Not private for RequestIndex+Saving.swift.)
+    var keys: KeyTable
     private(set) var producers: [Digest: Producer] = [:]
+    var saving = Saving()
     private let lifetimeSeconds: UInt32
     private let idleSeconds: UInt32
 
@@ -41,8 +43,6 @@ struct RequestIndex {
         lifetimeSeconds = UInt32(clamping: settings.lifetime.components.seconds)
         idleSeconds = UInt32(clamping: settings.producerIdle.components.seconds)
     }
-
-    var keyCount: Int { keys.count }
 
     // MARK: - Requests
 
@@ -103,6 +103,9 @@ struct RequestIndex {
         if let stored { add(identity, stored) }
     }
 
+    /// Requests on their way, those whose outcome is unknown included.
+    var inFlight: Int { flights.count }
+
     /// Where a request's records are, and since when.
     struct Stored: Equatable {
         var first: LSN
@@ -110,15 +113,17 @@ struct RequestIndex {
         var seconds: UInt32
     }
 
-    /// A request was accepted. In order of their LSNs; also those that an earlier process accepted.
+    /// A request was accepted, after all that were added before.
     mutating func add(_ identity: RequestIdentity, _ stored: Stored) {
         switch identity {
         case .key(let scope, let payload):
+            saving.keysAdded += 1
             keys.append(
                 KeyEntry(
                     scope: scope, payload: payload, first: stored.first, count: stored.count, seconds: stored.seconds))
         case .sequence(let name, let number, let payload):
             // One that was idle for too long began again at 1.
+            if saving.changed[name] == nil { saving.changed[name] = stored.first }
             producers[name, default: Producer()].accept(
                 number, Producer.Answer(first: stored.first, count: stored.count, payload: payload),
                 seconds: stored.seconds)
@@ -147,9 +152,41 @@ struct RequestIndex {
     }
 
     /// Forgets the producers that were idle for too long, but for those with a request on its way.
-    mutating func expireProducers(now: UInt32) -> [Digest] {
+    ///
+    /// - Returns: how many.
+    mutating func expireProducers(now: UInt32) -> Int {
         let idle = producers.filter { isIdle($0.value, now) && flights[.producer($0.key)] == nil }.map(\.key)
-        for name in idle { producers[name] = nil }
-        return idle
+        for name in idle {
+            producers[name] = nil
+            saving.changed[name] = nil
+            saving.forgotten.insert(name)
+        }
+        return idle.count
+    }
+
+    // MARK: - What an earlier process left
+
+    /// A key that the store had.
+    mutating func restore(_ entry: KeyEntry, now: UInt32) {
+        guard !isExpired(entry, now) else { return }
+        saving.keysAdded += 1
+        saving.keysSaved += 1
+        keys.append(entry)
+    }
+
+    /// A producer that the store had.
+    mutating func restore(_ name: Digest, _ producer: Producer, now: UInt32) {
+        if isIdle(producer, now) { saving.forgotten.insert(name) } else { producers[name] = producer }
+    }
+
+    /// A request that stands in the journal: the store may have had it, too.
+    mutating func replay(_ identity: RequestIdentity, _ stored: Stored) {
+        let newest =
+            switch identity {
+            case .key: keys.last?.first
+            case .sequence(let name, _, _): producers[name]?.answers.last?.first
+            }
+        if let newest, stored.first <= newest { return }
+        add(identity, stored)
     }
 }

@@ -11,8 +11,11 @@ final class RequestMetrics: Sendable {
     private let producersFull = full("producers")
     let keysExpired = Counter(label: "postrider_idempotency_keys_expired_total")
     let producersExpired = Counter(label: "postrider_idempotency_producers_expired_total")
-    let keys = Gauge(label: "postrider_idempotency_keys")
-    let producers = Gauge(label: "postrider_idempotency_producers")
+    let saveFailures = Counter(label: "postrider_idempotency_save_failures_total")
+    private let keys = Gauge(label: "postrider_idempotency_keys")
+    private let producers = Gauge(label: "postrider_idempotency_producers")
+    private let requestsInFlight = Gauge(label: "postrider_idempotency_in_flight")
+    private let isGap = Gauge(label: "postrider_idempotency_gap")
 
     private static func conflict(_ reason: String) -> Counter {
         Counter(label: "postrider_idempotency_conflicts_total", dimensions: [("reason", reason)])
@@ -20,6 +23,14 @@ final class RequestMetrics: Sendable {
 
     private static func full(_ limit: String) -> Counter {
         Counter(label: "postrider_idempotency_full_total", dimensions: [("limit", limit)])
+    }
+
+    /// Every few seconds.
+    func report(_ status: IdempotencyStatus) {
+        keys.record(status.keys)
+        producers.record(status.producers)
+        requestsInFlight.record(status.inFlight)
+        isGap.record(status.gap == nil ? 0 : 1)
     }
 
     func count(_ decision: RequestIndex.Decision) {

@@ -7,11 +7,15 @@ import Records
 final class Requests: Sendable {
     let index: Lock<RequestIndex>
     let clock: RequestClock
+    let signal: RequestSignal
     let metrics = RequestMetrics()
+    private let settings: IdempotencySettings
 
-    init(_ index: RequestIndex, clock: RequestClock) {
+    init(_ index: RequestIndex, clock: RequestClock, settings: IdempotencySettings) {
         self.index = Lock(index)
         self.clock = clock
+        self.settings = settings
+        signal = RequestSignal(bytesMax: settings.unsavedBytesMax)
     }
 
     /// - Parameter isSynced: whether everything below an LSN is.
@@ -32,6 +36,30 @@ final class Requests: Sendable {
     }
 
     func settle(_ identity: RequestIdentity, id: UInt64, stored: RequestIndex.Stored?) {
-        index.withLock { $0.settle(identity, id: id, stored: stored) }
+        let unsaved = index.withLock { index in
+            index.settle(identity, id: id, stored: stored)
+            return index.unsavedKeys
+        }
+        // Once: afterwards the saver knows.
+        if unsaved == settings.unsavedKeysMax, stored != nil { signal.isDue() }
     }
+
+    /// How far the store is, for CHECKPOINT.
+    func mark(_ state: Lock<SpoolState>) -> RequestMark {
+        // First: every request below was added before this was published.
+        let durable = state.withLock { $0.durable }
+        return index.withLock { $0.mark(durable: durable) }
+    }
+
+    var status: IdempotencyStatus {
+        let (keys, producers, inFlight, gapMs) = index.withLock {
+            ($0.keys.count, $0.producers.count, $0.inFlight, $0.saving.gapMs)
+        }
+        // As long as a key lives that may have been forgotten.
+        let ends = gapMs + settings.lifetime.wholeMilliseconds
+        let gap = gapMs > 0 && clock.milliseconds < ends ? IdempotencyGap(noticedMs: gapMs, endsMs: ends) : nil
+        return IdempotencyStatus(keys: keys, producers: producers, inFlight: inFlight, gap: gap)
+    }
+
+    func report() { metrics.report(status) }
 }

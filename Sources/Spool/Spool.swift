@@ -78,6 +78,7 @@ public final class Spool: Sendable {
     let parkedFiles: ParkedFiles
     private let parker: Parker
     private let parkerThread: WorkerThread
+    private let saverThread: WorkerThread
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
     private let waitRefusals = Counter(label: "postrider_spool_outcome_waits_refused_total")
@@ -95,23 +96,39 @@ public final class Spool: Sendable {
         clock: any TimeSource = SystemClock(), timers: any Timers,
         log: Logger = Logger(label: "postrider.journal"), failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
+        try open(
+            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers, log: log,
+            requestStore: RequestFile(directory: directory, fileSystem: fileSystem), requestClock: clock,
+            failed: failed)
+    }
+
+    /// As above, with another store of requests, and another clock for them: for tests.
+    static func open(
+        directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
+        timers: any Timers, log: Logger, requestStore: any RequestStore, requestClock: any TimeSource,
+        failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(JournalError) -> Spool {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
             clock: clock, log: log)
         let files = ParkedFiles(parent: directory, spool: opened.spool, fileSystem: fileSystem, log: log)
-        return try Spool(opened, files: files, settings: settings, clock: clock, timers: timers, failed: failed)
+        return try Spool(
+            opened, files: files, settings: settings, clock: clock, timers: timers, requestStore: requestStore,
+            requestClock: requestClock, failed: failed)
     }
 
     private init(
         _ opened: Journal.Opened, files: ParkedFiles, settings: SpoolSettings, clock: any TimeSource,
-        timers: any Timers, failed: @escaping @Sendable (JournalError) -> Void
+        timers: any Timers, requestStore: any RequestStore, requestClock: any TimeSource,
+        failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) {
-        var cursors: LaneCursors
+        let checkpoint: SpoolCheckpoint
         do throws(MalformedBytes) {
-            cursors = try LaneCursors(decoding: opened.owner, lanes: opened.lanes)
+            checkpoint = try SpoolCheckpoint(decoding: opened.owner, lanes: opened.lanes)
         } catch {
             throw .unreadable(path: files.parent + "/CHECKPOINT", reason: error.what)
         }
+        var cursors = checkpoint.cursors
         let parked: ParkedLanes
         do throws(FileSystemError) {
             parked = try files.recover(cursors)
@@ -131,8 +148,10 @@ public final class Spool: Sendable {
             OutcomeState(
                 recent: RecentOutcomes(capacity: settings.outcomesKept),
                 waits: OutcomeWaits(countMax: settings.outcomeWaitsMax, delivered: cursors.lanes.map(\.delivered))))
-        requests = Requests(
-            RequestIndex(settings.idempotency), clock: RequestClock(clock, ms: clock.wallMilliseconds()))
+        let requests = try Requests.recover(
+            opened, mark: checkpoint.requests, store: requestStore, settings: settings.idempotency,
+            clock: requestClock, log: files.log)
+        self.requests = requests
         let wakeups = (0..<opened.lanes).map { _ in LaneWakeup() }
         self.state = state
         self.wakeups = wakeups
@@ -149,17 +168,20 @@ public final class Spool: Sendable {
                         state.cursors.lanes[lane].found(in: lsns)
                     }
                 }
+                requests.signal.published(usedBytes: usedBytes)
                 for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
                     wakeups[lane].hasWork()
                     backlogs[lane].report()
                 }
             },
             checkpoint: { usedBytes in
-                state.withLock { state in
+                let mark = requests.mark(state)
+                return state.withLock { state in
                     state.usedBytes = usedBytes
                     state.parked.checkpointMade()
-                    let released = state.cursors.released(durable: state.durable)
-                    return (released, state.cursors.encoded(durable: state.durable))
+                    let released = min(state.cursors.released(durable: state.durable), mark.covered)
+                    let checkpoint = SpoolCheckpoint(cursors: state.cursors, requests: mark)
+                    return (released, checkpoint.encoded(durable: state.durable))
                 }
             },
             checkpointed: { state.withLock { $0.parked.checkpointSynced() } },
@@ -173,12 +195,19 @@ public final class Spool: Sendable {
         let parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
         self.parker = parker
         parkerThread = WorkerThread(name: "spool-parker") { parker.run() }
+        let saver = RequestSaver(
+            requests, store: requestStore, spool: opened.spool, state: state, settings: settings.idempotency,
+            log: files.log)
+        saverThread = WorkerThread(name: "spool-requests") { saver.run() }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
     public func close() {
         parker.stop()
         parkerThread.join()
+        // Before the last CHECKPOINT. What is accepted meanwhile the next start reads from the journal.
+        requests.signal.stop()
+        saverThread.join()
         journal.close()
         for wakeup in wakeups { wakeup.end() }
     }
@@ -190,6 +219,9 @@ public final class Spool: Sendable {
     public func admit(_ identity: RequestIdentity) -> Admission {
         requests.admit(identity) { end in settings.syncsFirst || end <= durable }
     }
+
+    /// What is remembered of requests that can be told from others.
+    public var idempotency: IdempotencyStatus { requests.status }
 
     /// Accepts all of the records or none. Never blocks.
     ///

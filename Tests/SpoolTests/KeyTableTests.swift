@@ -11,16 +11,16 @@ import Testing
             count: 1, seconds: 0)
     }
 
-    /// Many scopes share a home slot: every way of standing behind one another comes about.
-    @Test(arguments: [16, 3 * KeyTable.chunkEntries]) func table_FindsTheNewestOfEachScope_LikeADictionary(
-        _ capacity: Int
-    ) {
+    /// Small: many scopes share a home slot, so that every way of standing behind one another comes about. Large: over
+    /// several chunks.
+    @Test(arguments: [(40, 300, 1 << 60), (2 * KeyTable.chunkEntries, 6, 0x9e37_79b9_7f4a_7c15)])
+    func table_FindsTheNewestOfEachScope_LikeADictionary(_ capacity: Int, _ rounds: Int, _ multiplier: UInt64) {
         var random = SeededGenerator(printingFor: "KeyTable")
-        var table = KeyTable(capacity: capacity, seed: 0, multiplier: 1 << 60)
+        var table = KeyTable(capacity: capacity, seed: 0, multiplier: multiplier)
         var kept: [KeyEntry] = []
         var number: UInt64 = 0
         let scopes = UInt64(capacity) * 2
-        for round in 0..<20 {
+        for round in 0..<rounds {
             for _ in 0..<Int.random(in: 0...capacity / 4, using: &random) where kept.count < capacity {
                 number += 1
                 let added = entry(.random(in: 0..<scopes, using: &random), number)

@@ -13,14 +13,6 @@ import Testing
         return settings
     }
 
-    private func key(_ scope: UInt64, _ payload: UInt64 = 0) -> RequestIdentity {
-        .key(scope: Digest(high: 0, low: scope), payload: Digest(high: 0, low: payload))
-    }
-
-    private func request(_ producer: UInt64, _ number: UInt64, _ payload: UInt64 = 0) -> RequestIdentity {
-        .sequence(producer: Digest(high: 0, low: producer), number: number, payload: Digest(high: 0, low: payload))
-    }
-
     /// Admits and stores; the LSN is the time.
     private func accept(_ identity: RequestIdentity, _ index: inout RequestIndex, at now: UInt32) -> Bool {
         guard case .first(let id) = index.admit(identity, now: now) else { return false }
@@ -70,36 +62,36 @@ import Testing
     @Test func sequence_IsTakenInOrderOnly_AndTheLastOnesAreAnswered() {
         var index = RequestIndex(settings)
         let kept = UInt64(IdempotencySettings.answersPerProducer)
-        #expect(index.admit(request(1, 2), now: 0) == .gap(expected: 1))
-        #expect(index.admit(request(1, 0), now: 0) == .gap(expected: 1))
-        for number in 1...(kept + 1) { #expect(accept(request(1, number, number), &index, at: UInt32(number))) }
-        #expect(index.admit(request(1, 1, 1), now: 0) == .tooOld)
-        #expect(index.admit(request(1, 0), now: 0) == .gap(expected: kept + 2))
-        #expect(index.admit(request(1, 2, 2), now: 0) == .repeated(first: LSN(rawValue: 2), count: 2))
-        #expect(index.admit(request(1, 2, 3), now: 0) == .otherPayload)
-        #expect(index.admit(request(1, kept + 3), now: 0) == .gap(expected: kept + 2))
-        guard case .first(let id) = index.admit(request(1, kept + 2), now: 0) else { return #expect(Bool(false)) }
-        #expect(index.admit(request(1, kept + 2), now: 0) == .inFlight)
-        #expect(index.admit(request(1, kept + 3), now: 0) == .inFlight)
-        #expect(index.admit(request(1, 2, 2), now: 0) == .repeated(first: LSN(rawValue: 2), count: 2))
-        index.settle(request(1, kept + 2), id: id, stored: nil)
-        #expect(index.admit(request(1, kept + 3), now: 0) == .gap(expected: kept + 2))
+        #expect(index.admit(sequence(1, 2), now: 0) == .gap(expected: 1))
+        #expect(index.admit(sequence(1, 0), now: 0) == .gap(expected: 1))
+        for number in 1...(kept + 1) { #expect(accept(sequence(1, number, number), &index, at: UInt32(number))) }
+        #expect(index.admit(sequence(1, 1, 1), now: 0) == .tooOld)
+        #expect(index.admit(sequence(1, 0), now: 0) == .gap(expected: kept + 2))
+        #expect(index.admit(sequence(1, 2, 2), now: 0) == .repeated(first: LSN(rawValue: 2), count: 2))
+        #expect(index.admit(sequence(1, 2, 3), now: 0) == .otherPayload)
+        #expect(index.admit(sequence(1, kept + 3), now: 0) == .gap(expected: kept + 2))
+        guard case .first(let id) = index.admit(sequence(1, kept + 2), now: 0) else { return #expect(Bool(false)) }
+        #expect(index.admit(sequence(1, kept + 2), now: 0) == .inFlight)
+        #expect(index.admit(sequence(1, kept + 3), now: 0) == .inFlight)
+        #expect(index.admit(sequence(1, 2, 2), now: 0) == .repeated(first: LSN(rawValue: 2), count: 2))
+        index.settle(sequence(1, kept + 2), id: id, stored: nil)
+        #expect(index.admit(sequence(1, kept + 3), now: 0) == .gap(expected: kept + 2))
     }
 
     @Test func producers_AreRefusedAtTheirLimit_AndForgottenWhenIdle() {
         var index = RequestIndex(settings)
-        #expect(accept(request(1, 1), &index, at: 1000))
-        guard case .first(let id) = index.admit(request(2, 1), now: 1000) else { return #expect(Bool(false)) }
-        #expect(index.admit(request(3, 1), now: 1000) == .full(.producers(max: 2)))
-        #expect(accept(request(1, 2), &index, at: 1010))
-        index.settle(request(2, 1), id: id, stored: nil)
-        #expect(accept(request(3, 1), &index, at: 1020))
-        #expect(index.expireProducers(now: 1059).isEmpty)
-        #expect(index.admit(request(1, 3), now: 1060) == .gap(expected: 1), "idle, though nobody has forgotten it yet")
-        guard case .first(let again) = index.admit(request(1, 1), now: 1060) else { return #expect(Bool(false)) }
-        #expect(index.expireProducers(now: 1080).count == 1, "not the one with a request on its way")
-        index.settle(request(1, 1), id: again, stored: .init(first: LSN(rawValue: 1060), count: 1, seconds: 1060))
-        #expect(index.admit(request(1, 1), now: 1070) == .repeated(first: LSN(rawValue: 1060), count: 1))
-        #expect(index.admit(request(1, 2), now: 1110) == .gap(expected: 1))
+        #expect(accept(sequence(1, 1), &index, at: 1000))
+        guard case .first(let id) = index.admit(sequence(2, 1), now: 1000) else { return #expect(Bool(false)) }
+        #expect(index.admit(sequence(3, 1), now: 1000) == .full(.producers(max: 2)))
+        #expect(accept(sequence(1, 2), &index, at: 1010))
+        index.settle(sequence(2, 1), id: id, stored: nil)
+        #expect(accept(sequence(3, 1), &index, at: 1020))
+        #expect(index.expireProducers(now: 1059) == 0)
+        #expect(index.admit(sequence(1, 3), now: 1060) == .gap(expected: 1), "idle, though nobody has forgotten it yet")
+        guard case .first(let again) = index.admit(sequence(1, 1), now: 1060) else { return #expect(Bool(false)) }
+        #expect(index.expireProducers(now: 1080) == 1, "not the one with a request on its way")
+        index.settle(sequence(1, 1), id: again, stored: .init(first: LSN(rawValue: 1060), count: 1, seconds: 1060))
+        #expect(index.admit(sequence(1, 1), now: 1070) == .repeated(first: LSN(rawValue: 1060), count: 1))
+        #expect(index.admit(sequence(1, 2), now: 1110) == .gap(expected: 1))
     }
 }
