@@ -47,6 +47,12 @@ struct RequestModel {
         }
     }
 
+    /// Whether the limit of keys is reached if those of unknown outcome were stored.
+    func mayBeFull(seconds now: Int64) -> Bool {
+        let alive = keys.values.joined().filter { now - $0.seconds < Self.lifetimeSeconds }.count
+        return alive < Self.keysMax && alive + unknown.count >= Self.keysMax
+    }
+
     /// Of a producer's requests those since it began at 1 last; none when it is idle.
     private func life(of producer: UInt64, _ now: Int64) -> ArraySlice<Accepted> {
         guard let all = producers[producer], let last = all.last, now - last.seconds < Self.idleSeconds,
