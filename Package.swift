@@ -131,7 +131,7 @@ let package = Package(
                 "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
                 "KafkaTestSupport", "Primitives", "TestSupport",
             ]),
-        tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
+        tests("SpoolTests", ["Spool", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",
             [

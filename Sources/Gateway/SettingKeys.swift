@@ -50,6 +50,8 @@ extension Settings {
     /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
     public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
 
+    private static let requestAges = Duration.seconds(1)...Duration.seconds(366 * 24 * 3600)
+
     private static let upToTheBroker: [SettingKey] = [
         count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
         count(
@@ -184,6 +186,19 @@ extension Settings {
         count(
             "dead_letters.ends_kept", \.deadLetters.endsKept, 0...10_000_000,
             "Dead letters sent again or discarded that receipts know."),
+
+        duration(
+            "idempotency.lifetime", \.spool.idempotency.lifetime, within: Self.requestAges,
+            "For so long a key answers repetitions."),
+        count(
+            "idempotency.keys_max", \.spool.idempotency.keysMax, 1...100_000_000,
+            "Keys that are remembered; a request with another is refused with 503."),
+        count(
+            "idempotency.producers_max", \.spool.idempotency.producersMax, 1...1_000_000,
+            "Producers whose sequence is remembered; another one is refused with 503."),
+        duration(
+            "idempotency.producer_idle", \.spool.idempotency.producerIdle, within: Self.requestAges,
+            "A producer that sent nothing for so long is forgotten, and begins at 1."),
 
         duration("consumers.ack_deadline", \.consumers.ackDeadlineDefault, "For consumers that name none."),
         count("consumers.max_in_flight", \.consumers.maxInFlightDefault, 1...100_000, "For consumers that name none."),

@@ -27,6 +27,9 @@ public struct SpoolSettings: Hashable, Sendable {
     /// are connections by default.
     public var outcomeWaitsMax = 12_000
 
+    /// What is remembered of requests with a key or a sequence.
+    public var idempotency = IdempotencySettings()
+
     public init() {}
 
     public static let lanesMax = 64
