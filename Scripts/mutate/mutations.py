@@ -209,4 +209,12 @@ MUTATIONS = (
                 "lanes.map { $0.delivered }.max()"),
         ),
         LANES),
+    Mutation(
+        "a copy's checkpoint counts as one of ours because it took the same epoch",
+        (
+            Edit(
+                "Sources/Spool/Spool.swift", "journal.isKnown(epoch: epoch, nonce: nonce)",
+                "journal.isKnown(epoch: epoch)"),
+        ),
+        ("ForwarderTests",)),
 )

@@ -13,16 +13,13 @@ public final class Forwarder: Sendable {
     let lanes: [Lane]
     private let threads = Lock<[WorkerThread]>([])
 
-    /// - Parameters:
-    ///   - nonce: of this process; another one only in tests.
     public init(
         spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters,
         settings: ForwarderSettings = ForwarderSettings(), clock: any TimeSource = SystemClock(),
-        nonce: UInt64 = .random(in: 1 ... .max), log: Logger = Logger(label: "postrider.forwarder"),
-        hooks: ForwarderHooks
+        log: Logger = Logger(label: "postrider.forwarder"), hooks: ForwarderHooks
     ) {
         let shared = ForwarderShared(
-            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock, nonce: nonce,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
             log: log, hooks: hooks)
         self.shared = shared
         lanes = (0..<spool.settings.lanes).map { Lane(index: $0, shared: shared) }
@@ -60,7 +57,6 @@ final class ForwarderShared: Sendable {
     let deadLetters: DeadLetters
     let settings: ForwarderSettings
     let clock: any TimeSource
-    let nonce: UInt64
     let log: Logger
     let hooks: ForwarderHooks
     private let end = Monitor(End())
@@ -79,15 +75,13 @@ final class ForwarderShared: Sendable {
 
     init(
         spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters, settings: ForwarderSettings,
-        clock: any TimeSource, nonce: UInt64, log: Logger,
-        hooks: ForwarderHooks
+        clock: any TimeSource, log: Logger, hooks: ForwarderHooks
     ) {
         self.spool = spool
         self.sinks = sinks
         self.deadLetters = deadLetters
         self.settings = settings
         self.clock = clock
-        self.nonce = nonce
         self.log = log
         self.hooks = hooks
         memory = Lock(

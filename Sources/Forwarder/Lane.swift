@@ -166,7 +166,7 @@ final class Lane: @unchecked Sendable {
         use(opened.sink)
         let decision = OpeningDecision.decide(
             previous: opened.previous, delivered: spool.delivered(lane: index), epoch: spool.epoch,
-            nonce: shared.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:))
+            nonce: spool.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:nonce:))
         let from: LSN
         switch decision {
         case .historyUnknown: from = try adopted(opened.previous)
@@ -322,7 +322,7 @@ final class Lane: @unchecked Sendable {
         guard let sink = open.withLock({ $0.sink }) else { preconditionFailure("no sink is open") }
         do throws(BrokerError) {
             return try sink.deliver(
-                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: shared.nonce)
+                records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: spool.nonce)
             ) { deliveries throws(BrokerError) in try keep(deliveries) }
         } catch {
             // Without a record in it, no record was refused, whatever the sink says.

@@ -15,16 +15,17 @@ enum OpeningDecision: Equatable {
     ///   - delivered: what the spool itself knows to be delivered.
     ///   - epoch: of this process; `nonce` likewise.
     ///   - wasClaimed: this process wrote a claim on this lane before, so any foreign nonce is newer than that.
-    ///   - isKnown: whether an epoch is in the spool's history.
+    ///   - isKnown: whether an epoch with its nonce is in the spool's history. (Its number alone does not tell: a copy
+    ///     that started in the same second took the same.)
     static func decide(
         previous: SinkCheckpoint?, delivered: LSN, epoch: UInt32, nonce: UInt64, wasClaimed: Bool,
-        isKnown: (UInt32) -> Bool
+        isKnown: (UInt32, UInt64) -> Bool
     ) -> OpeningDecision {
         guard let previous else {
             return .goOn(after: delivered, alarm: delivered > .zero ? "checkpoint_missing" : nil)
         }
         if previous.nonce != nonce, wasClaimed || previous.epoch == epoch { return .ownedElsewhere }
-        guard isKnown(previous.epoch) else { return .historyUnknown }
+        guard isKnown(previous.epoch, previous.nonce) else { return .historyUnknown }
         if previous.lsn < delivered { return .goOn(after: delivered, alarm: "checkpoint_behind") }
         return .goOn(after: previous.lsn, alarm: nil)
     }

@@ -27,7 +27,7 @@ public final class Journal: Sendable {
         let parts: Parts
 
         /// Whether this journal ever ran under the epoch.
-        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.epochs.contains(epoch) }
+        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.epochs.contains { $0.number == epoch } }
 
         /// Ranges whose loss an operator accepted.
         public var quarantined: [Range<LSN>] { parts.meta.meta.quarantined }
@@ -72,10 +72,13 @@ public final class Journal: Sendable {
 
     /// Locks the directory, recovers what an earlier process left and takes a new epoch. Blocks on the disk.
     ///
-    /// - Parameter lanes: fixed at creation; another number later is refused. nil: as it was created, which it must be.
+    /// - Parameters:
+    ///   - lanes: fixed at creation; another number later is refused. nil: as it was created, which it must be.
+    ///   - nonce: of this process, kept with its epochs; another one only in tests.
     public static func open(
         directory: String, settings: JournalSettings, lanes: Int?, fileSystem: any FileSystem = SystemFileSystem(),
-        clock: any TimeSource = SystemClock(), log: Logger = Logger(label: "postrider.journal")
+        clock: any TimeSource = SystemClock(), nonce: UInt64 = .random(in: 1 ... .max),
+        log: Logger = Logger(label: "postrider.journal")
     ) throws(JournalError) -> Opened {
         var report: RecoveryReport
         let lock: any File
@@ -109,7 +112,7 @@ public final class Journal: Sendable {
         try recovery.run()
         report = recovery.report
         report.created = created
-        let store = MetaStore(file: metaFile, meta: meta)
+        let store = MetaStore(file: metaFile, meta: meta, nonce: nonce)
         let epoch: UInt32
         do throws(FileSystemError) {
             epoch = try store.takeEpoch(
@@ -267,8 +270,17 @@ public final class Journal: Sendable {
     /// thread.
     public func emptyReserve() { shared.keeper.spaceIsGone() }
 
-    /// Whether this journal ever ran under the epoch: a checkpoint of another one comes from a twin or a restored copy.
-    public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains(epoch) }
+    /// Drawn by this process, and kept with its epochs.
+    public var nonce: UInt64 { shared.meta.nonce }
+
+    /// Whether a process of this very journal took the epoch: a checkpoint of another one comes from a twin, or from a
+    /// process whose directory is not this one any more.
+    public func isKnown(epoch: UInt32, nonce: UInt64) -> Bool {
+        shared.meta.meta.epochs.contains(Meta.Epoch(number: epoch, nonce: nonce))
+    }
+
+    /// Whether LSNs of the epoch were ever given.
+    public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains { $0.number == epoch } }
 
     /// Whether an operator accepted the loss of all of the range: who cannot read something in it goes on behind it.
     public func isQuarantined(_ range: Range<LSN>) -> Bool { shared.meta.isQuarantined(range) }

@@ -128,7 +128,7 @@ public struct JournalImage {
         refused = recovery.judge()
         spool = meta.spool
         lanes = meta.lanes
-        epochs = meta.epochs
+        epochs = meta.epochs.map(\.number)
         quarantined = meta.quarantined
         durable = checkpoint.durable
         released = checkpoint.released

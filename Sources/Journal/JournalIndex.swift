@@ -37,9 +37,12 @@ struct JournalIndex {
 final class MetaStore: @unchecked Sendable {
     private let file: SlotFile
     private let state: Lock<Meta>
+    /// Of this process: goes with each epoch that it takes.
+    let nonce: UInt64
 
-    init(file: SlotFile, meta: Meta) {
+    init(file: SlotFile, meta: Meta, nonce: UInt64) {
         self.file = file
+        self.nonce = nonce
         state = Lock(meta)
     }
 
@@ -53,12 +56,12 @@ final class MetaStore: @unchecked Sendable {
         // Held over a disk write: only starts and the writer's epoch change come here, and readers of the history wait
         // a moment.
         try state.withLock { (meta) throws(FileSystemError) -> UInt32 in
-            let (above, overflow) = max(seen, meta.epochs.last ?? 0).addingReportingOverflow(1)
+            let (above, overflow) = max(seen, meta.epochs.last?.number ?? 0).addingReportingOverflow(1)
             // Only a file name past February 2106 gets here.
             if overflow { throw FileSystemError(call: "epoch", path: Meta.kind.name, errno: EOVERFLOW) }
             let epoch = wallSeconds <= Meta.wallSecondsMax ? max(wallSeconds, above) : above
             var changed = meta
-            changed.append(epoch: epoch)
+            changed.append(Meta.Epoch(number: epoch, nonce: nonce))
             try file.write(changed.encoded())
             meta = changed
             return epoch

@@ -3,31 +3,38 @@ package import Records
 
 /// The journal's identity and history. Written at creation and at each start, synced before the new epoch is used.
 ///
-/// Payload: UUID (16 bytes), lane count (4), number of epochs (4), the epochs in rising order (4 each), number of
-/// quarantined ranges (4), each as first LSN and end LSN (16).
+/// Payload: UUID (16 bytes), lane count (4), number of epochs (4), the epochs in rising order, each with its process's
+/// nonce (12), number of quarantined ranges (4), each as first LSN and end LSN (16).
 struct Meta: Equatable {
     static let kind = SlotFile.Kind(name: "META", magic: 0x0A1A_4154_454D_5250, slotBytes: 65536)  // "PRMETA\x1A\n"
     /// Older starts than these many are forgotten: a checkpoint of theirs would count as unknown history.
-    static let epochsMax = 8192
+    static let epochsMax = 2048
     static let quarantinedMax = 1024
     /// The year 2100: a clock past it is wrong, and the epochs up to the greatest number would be used up for good.
     static let wallSecondsMax: UInt32 = 4_102_444_800
 
+    /// An epoch, and the number that the process drew which took it: a copy of the spool that starts in the same second
+    /// takes the same epoch, and is another history.
+    struct Epoch: Equatable {
+        var number: UInt32
+        var nonce: UInt64
+    }
+
     var spool: SpoolID
     var lanes: Int
     /// Rising; the last is the newest.
-    var epochs: [UInt32]
+    var epochs: [Epoch]
     var quarantined: [Range<LSN>]
 
-    init(spool: SpoolID, lanes: Int, epochs: [UInt32] = [], quarantined: [Range<LSN>] = []) {
+    init(spool: SpoolID, lanes: Int, epochs: [Epoch] = [], quarantined: [Range<LSN>] = []) {
         self.spool = spool
         self.lanes = lanes
         self.epochs = epochs
         self.quarantined = quarantined
     }
 
-    mutating func append(epoch: UInt32) {
-        precondition(epochs.last.map { $0 < epoch } ?? true)
+    mutating func append(_ epoch: Epoch) {
+        precondition(epochs.last.map { $0.number < epoch.number } ?? true)
         epochs.append(epoch)
         if epochs.count > Self.epochsMax { epochs.removeFirst(epochs.count - Self.epochsMax) }
     }
@@ -56,12 +63,15 @@ struct Meta: Equatable {
     }
 
     func encoded() -> [UInt8] {
-        var writer = ByteWriter(capacity: 64 + 4 * epochs.count)
+        var writer = ByteWriter(capacity: 64 + 12 * epochs.count)
         writer.integer(spool.high)
         writer.integer(spool.low)
         writer.integer(UInt32(lanes))
         writer.integer(UInt32(epochs.count))
-        for epoch in epochs { writer.integer(epoch) }
+        for epoch in epochs {
+            writer.integer(epoch.number)
+            writer.integer(epoch.nonce)
+        }
         writer.integer(UInt32(quarantined.count))
         for range in quarantined {
             writer.integer(range.lowerBound.rawValue)
@@ -77,7 +87,7 @@ struct Meta: Equatable {
         let epochCount = Int(try reader.integer(UInt32.self))
         guard epochCount <= Self.epochsMax, (1...64).contains(lanes) else { throw MalformedBytes("META fields") }
         epochs = []
-        for _ in 0..<epochCount { epochs.append(try reader.integer()) }
+        for _ in 0..<epochCount { epochs.append(Epoch(number: try reader.integer(), nonce: try reader.integer())) }
         let rangeCount = Int(try reader.integer(UInt32.self))
         guard rangeCount <= Self.quarantinedMax else { throw MalformedBytes("META fields") }
         quarantined = []
@@ -87,7 +97,7 @@ struct Meta: Equatable {
             guard first < end else { throw MalformedBytes("quarantined range") }
             quarantined.append(first..<end)
         }
-        guard reader.remaining == 0, zip(epochs, epochs.dropFirst()).allSatisfy({ $0 < $1 }) else {
+        guard reader.remaining == 0, zip(epochs, epochs.dropFirst()).allSatisfy({ $0.number < $1.number }) else {
             throw MalformedBytes("META fields")
         }
     }

@@ -80,7 +80,7 @@ struct Recovery {
     /// The epochs of everything that was found, so that the next one is greater than all.
     var epochsSeen: UInt32 {
         max(
-            meta.epochs.last ?? 0, segments.last?.base.epoch ?? 0, headless.map(\.base.epoch).max() ?? 0,
+            meta.epochs.last?.number ?? 0, segments.last?.base.epoch ?? 0, headless.map(\.base.epoch).max() ?? 0,
             checkpoint.durable.epoch)
     }
 

@@ -96,27 +96,30 @@ public final class Spool: Sendable {
 
     /// Blocks on the disk while it recovers.
     ///
-    /// - Parameter failed: a write or sync failed; the process is to exit. Called on a thread of the journal.
+    /// - Parameters:
+    ///   - nonce: of this process; another one only in tests.
+    ///   - failed: a write or sync failed; the process is to exit. Called on a thread of the journal.
     public static func open(
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem = SystemFileSystem(),
-        clock: any TimeSource = SystemClock(), timers: any Timers,
+        clock: any TimeSource = SystemClock(), timers: any Timers, nonce: UInt64 = .random(in: 1 ... .max),
         log: Logger = Logger(label: "postrider.journal"), failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         try open(
-            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers, log: log,
-            requestStore: RequestFile(directory: directory, fileSystem: fileSystem), requestClock: clock,
-            failed: failed)
+            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers,
+            nonce: nonce, log: log, requestStore: RequestFile(directory: directory, fileSystem: fileSystem),
+            requestClock: clock, failed: failed)
     }
 
     /// As above, with another store of requests, and another clock for them: for tests.
     static func open(
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
-        timers: any Timers, log: Logger, requestStore: any RequestStore, requestClock: any TimeSource,
+        timers: any Timers, nonce: UInt64 = .random(in: 1 ... .max), log: Logger, requestStore: any RequestStore,
+        requestClock: any TimeSource,
         failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         let spool = try prepare(
-            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers, log: log,
-            requestStore: requestStore, requestClock: requestClock, failed: failed)
+            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers,
+            nonce: nonce, log: log, requestStore: requestStore, requestClock: requestClock, failed: failed)
         spool.start()
         return spool
     }
@@ -124,12 +127,12 @@ public final class Spool: Sendable {
     /// The same without threads: `start` is next.
     static func prepare(
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
-        timers: any Timers, log: Logger, requestStore: any RequestStore, requestClock: any TimeSource,
+        timers: any Timers, nonce: UInt64, log: Logger, requestStore: any RequestStore, requestClock: any TimeSource,
         failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
-            clock: clock, log: log)
+            clock: clock, nonce: nonce, log: log)
         let files = ParkedFiles(parent: directory, spool: opened.spool, fileSystem: fileSystem, log: log)
         return try Spool(
             opened, files: files, settings: settings, clock: clock, timers: timers, requestStore: requestStore,
@@ -360,8 +363,11 @@ public final class Spool: Sendable {
     /// Bytes of frames on disk.
     public var usedBytes: Int64 { state.withLock { $0.usedBytes } }
 
-    /// Whether this spool ever ran under the epoch.
-    public func isKnown(epoch: UInt32) -> Bool { journal.isKnown(epoch: epoch) }
+    /// Tells checkpoints of this process from those of a twin that took the same epoch.
+    public var nonce: UInt64 { journal.nonce }
+
+    /// Whether a process of this very spool took the epoch.
+    public func isKnown(epoch: UInt32, nonce: UInt64) -> Bool { journal.isKnown(epoch: epoch, nonce: nonce) }
 
     /// Where a lane goes on whose checkpoint at the broker is of an unknown epoch, as an operator decided (`Adoption`).
     /// Blocks on the disk; for the lane's thread.

@@ -76,17 +76,17 @@ final class Harness {
         self.memoryFactor = memoryFactor
         self.clock = clock
         sinks = Self.sinks(log, memoryFactor, refusal)
-        spool = try Self.open(disk, timers, parent)
-        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, nonce, events)
+        spool = try Self.open(disk, timers, nonce, parent)
+        forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, events)
         if start { forwarder.start() }
     }
 
     /// What is kept of outcomes is synced, and so survives whatever the process does not.
     private static func open(
-        _ disk: FakeFileSystem, _ timers: TimerThread, _ outcomes: TemporaryDirectory
+        _ disk: FakeFileSystem, _ timers: TimerThread, _ nonce: UInt64, _ outcomes: TemporaryDirectory
     ) throws -> Spool {
         let spool = try Spool.open(
-            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, log: quiet,
+            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, nonce: nonce, log: quiet,
             failed: { _ in })
         // The disk under them is a real one, which nothing here takes the power from.
         var settings = OutcomesSettings()
@@ -104,14 +104,14 @@ final class Harness {
 
     private static func forwarder(
         _ spool: Spool, _ sinks: FakeSinks, _ deadLetters: DeadLetters, _ settings: ForwarderSettings,
-        _ clock: any TimeSource, _ nonce: UInt64, _ events: Monitor<[Event]>
+        _ clock: any TimeSource, _ events: Monitor<[Event]>
     ) -> Forwarder {
         @Sendable func add(_ event: Event) {
             events.withLock { $0.append(event) }
             events.broadcast()
         }
         return Forwarder(
-            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock, nonce: nonce,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
             log: quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in add(Event(hook: "processFatal", detail: code)) },
@@ -155,9 +155,9 @@ final class Harness {
             timers.stop()
             timers = TimerThread()
             try between(disk)
-            spool = try Self.open(disk, timers, parent)
+            spool = try Self.open(disk, timers, nonce, parent)
         }
-        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, nonce, events)
+        forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, events)
         if start { forwarder.start() }
     }
 

@@ -37,6 +37,9 @@ import Testing
         Row(
             testDescription: "restored from a backup", previous: (9, 25, 5), delivered: 7, expected: .historyUnknown),
         Row(
+            testDescription: "a copy took the epoch of an earlier process", previous: (9, 20, 6), delivered: 7,
+            expected: .historyUnknown),
+        Row(
             testDescription: "restored, and behind", previous: (5, 25, 5), delivered: 7, expected: .historyUnknown),
         Row(
             testDescription: "own, fenced by a freeze", previous: (9, 30, 1000), delivered: 7, wasClaimed: true,
@@ -59,7 +62,7 @@ import Testing
         let decision = OpeningDecision.decide(
             previous: row.previous.map { SinkCheckpoint(lsn: lsn($0.0), epoch: $0.1, nonce: $0.2) },
             delivered: lsn(row.delivered), epoch: Self.epoch, nonce: Self.nonce, wasClaimed: row.wasClaimed,
-            isKnown: { [10, 20, 30].contains($0) })
+            isKnown: { epoch, nonce in [(10, 4), (20, 5), (30, 1000)].contains { $0 == (epoch, nonce) } })
         #expect(decision == row.expected)
     }
 }

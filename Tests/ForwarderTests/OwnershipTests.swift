@@ -70,6 +70,21 @@ import Testing
         #expect(harness.log.snapshot.partitions.isEmpty)
     }
 
+    /// A copy that starts in the same second takes the same epoch.
+    @Test func checkpointOfACopy_ClosesIntakeAndForwarding_ThoughItsEpochIsOneOfOurs() throws {
+        let harness = try Harness(start: false)
+        try harness.accept(0, "a")
+        let last = try harness.accept(0, "b")
+        let epoch = harness.spool.epoch
+        harness.log.setCheckpoint(
+            spool: harness.spool.id, lane: 0, SinkCheckpoint(lsn: last, epoch: epoch, nonce: harness.nonce + 98))
+        try harness.restart(.restart)
+        #expect(harness.waitForStatus(0) { $0.state == .halted && $0.lastError == "spool_history_unknown" })
+        #expect(harness.spool.intakeClosed == "spool_history_unknown")
+        harness.stop()
+        #expect(harness.texts(0) == [])
+    }
+
     @Test(arguments: [true, false])
     func lostCheckpoint_GoesOnFromTheLocalDelivered(missing: Bool) throws {
         let harness = try Harness()

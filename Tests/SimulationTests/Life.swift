@@ -60,8 +60,8 @@ final class Life: @unchecked Sendable {
         (self.fate, self.disk, self.clock, self.sinks) = (fate, disk, clock, sinks)
         spool = try Spool.prepare(
             directory: Self.directory, settings: settings, fileSystem: disk, clock: clock, timers: clock,
-            log: Self.quiet, requestStore: RequestFile(directory: Self.directory, fileSystem: disk),
-            requestClock: clock,
+            nonce: UInt64(fate.process), log: Self.quiet,
+            requestStore: RequestFile(directory: Self.directory, fileSystem: disk), requestClock: clock,
             failed: { error in fate.fatal = "journal: \(error)" })
         let spool = spool
         var forwarding = ForwarderSettings()
@@ -70,7 +70,7 @@ final class Life: @unchecked Sendable {
         forwarding.pacedRecords = 4
         forwarder = Forwarder(
             spool: spool, sinks: sinks, deadLetters: deadLetters, settings: forwarding, clock: clock,
-            nonce: UInt64(fate.process), log: Self.quiet,
+            log: Self.quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in fate.fatal = code },
                 historyUnknown: { _, _ in

@@ -191,9 +191,9 @@ extension World {
         ledger.tally.add(.unknownHistories)
         let disk = end(site, hasPower: true)
         let resends = chance.percent(50)
-        note("adopt, resend \(resends)")
         // It takes an epoch, as a start does.
-        clock.advance(by: .milliseconds(2_100))
+        if twin == nil { clock.advance(by: .milliseconds(2_100)) }
+        note("adopt, resend \(resends)")
         do {
             _ = try Journal.adopt(
                 directory: Life.directory, resends ? .resend : .assumeDelivered, settings: temper.settings.journal,
@@ -244,6 +244,8 @@ extension World {
         ledger.putAway(after: other.copiedAt, lineage: keepsOther ? gateway.lineage : other.lineage)
         if keepsOther { gateway = other }
         twin = nil
+        // Longer than the starts of both took epochs.
+        clock.advance(by: .seconds(120))
         restart()
     }
 

@@ -130,9 +130,10 @@ final class World: @unchecked Sendable {
         var attempt = 0
         while true {
             attempt += 1
-            // Two copies that start within a second take the same epoch, and so they do where the clock was set back:
-            // docs/JOURNAL.md. The worlds with copies keep off that.
-            if temper.hasOperator { clock.advance(by: .milliseconds(2_100)) }
+            // A restored spool gives LSNs a second time where the clock was set back, or where starts came faster than
+            // one a second for long (docs/JOURNAL.md): the worlds with backups keep off that. Two copies side by side
+            // may start in one second, and take the same epoch.
+            if temper.hasOperator, twin == nil { clock.advance(by: .milliseconds(2_100)) }
             if attempt > 3 { (isCalm, isFull) = (true, false) }
             processes += 1
             lineageOf.append(site.lineage)
@@ -142,7 +143,7 @@ final class World: @unchecked Sendable {
             do throws(JournalError) {
                 let life = try Life(
                     fate, on: disk, temper.settings, clock: clock, sinks: sinks, deadLetters: site.deadLetters)
-                if temper.hasOperator { clock.advance(by: .milliseconds(1_100)) }
+                if temper.hasOperator, twin == nil { clock.advance(by: .milliseconds(1_100)) }
                 note("process \(processes) of \(site.lineage), epoch \(life.spool.epoch)")
                 chance.note(Int(life.spool.epoch))
                 ledger.recovered(lineage: site.lineage)
