@@ -15,7 +15,9 @@ enum Layers {
         "Consumers": ["Broker"],
         "HTTPServer": ["CMicrohttpd", "CZlib"],
         "Telemetry": [],
-        "API": ["COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry"],
+        "API": [
+            "CGnuTLS", "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
+        ],
         "Gateway": [
             "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker", "DeadLetters", "Forwarder",
             "Consumers", "HTTPServer", "Telemetry", "API", "Yams",
