@@ -37,6 +37,7 @@ let package = Package(
         // C, lowest first.
         .systemLibrary(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
@@ -64,7 +65,7 @@ let package = Package(
         module(
             "API",
             [
-                "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
+                "CGnuTLS", "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
                 "Primitives", "Records",
             ]),
         module(

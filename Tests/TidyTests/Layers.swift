@@ -16,7 +16,9 @@ enum Layers {
         "Consumers": ["Broker"],
         "HTTPServer": ["CMicrohttpd", "CZlib"],
         "Telemetry": [],
-        "API": ["COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry"],
+        "API": [
+            "CGnuTLS", "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
+        ],
         "Gateway": [
             "JSON", "Journal", "Store", "Outcomes", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker", "DeadLetters",
             "Forwarder",
