@@ -37,6 +37,7 @@ let package = Package(
         // C, lowest first.
         .systemLibrary(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CGnuTLS", pkgConfig: "gnutls", providers: [.apt(["libgnutls28-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
@@ -51,9 +52,10 @@ let package = Package(
         module("Records", ["Primitives"]),
         module("Journal", ["CChecksum", "Primitives", "Records"]),
         module("Store", ["CSQLite", "Primitives"]),
-        module("Spool", ["Journal", "Store", "Primitives", "Records"]),
+        module("Outcomes", ["CChecksum", "Store", "Primitives", "Records"]),
+        module("Spool", ["Journal", "Outcomes", "Store", "Primitives", "Records"]),
         module("Broker", ["Primitives", "Records"]),
-        module("EmbeddedBroker", ["Broker", "Store", "Primitives", "Records"]),
+        module("EmbeddedBroker", ["Broker", "Outcomes", "Store", "Primitives", "Records"]),
         module("KafkaBroker", ["Broker", "CRdkafka", "Primitives", "Records"]),
         module("DeadLetters", ["Store", "Primitives", "Records"]),
         module("Forwarder", ["Spool", "Broker", "DeadLetters", "Primitives", "Records"]),
@@ -63,14 +65,14 @@ let package = Package(
         module(
             "API",
             [
-                "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
+                "CGnuTLS", "COpenAPI", "HTTPServer", "JSON", "Spool", "Consumers", "Broker", "DeadLetters", "Telemetry",
                 "Primitives", "Records",
             ]),
         module(
             "Gateway",
             [
-                "API", "HTTPServer", "JSON", "Journal", "Store", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker",
-                "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
+                "API", "HTTPServer", "JSON", "Journal", "Store", "Outcomes", "Spool", "Broker", "EmbeddedBroker",
+                "KafkaBroker", "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
                 .product(name: "Yams", package: "Yams"),
             ]),
         .executableTarget(
@@ -121,8 +123,8 @@ let package = Package(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Telemetry",
-                "TestSupport", log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Store",
+                "Telemetry", "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",
@@ -130,10 +132,13 @@ let package = Package(
                 "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
                 "KafkaTestSupport", "Primitives", "TestSupport",
             ]),
-        tests("SpoolTests", ["Spool", "Journal", "Primitives", "Records", "TestSupport", log]),
+        tests("SpoolTests", ["Spool", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",
-            ["Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "TestSupport", log]),
+            [
+                "Forwarder", "Spool", "Outcomes", "Journal", "Broker", "DeadLetters", "Primitives", "Records",
+                "TestSupport", log,
+            ]),
         // Damaged journals, what must become of them, and a fuzzer over both.
         .target(
             name: "JournalAttack",
@@ -154,9 +159,10 @@ let package = Package(
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
         tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
         tests("StoreTests", ["Store", "Primitives", "TestSupport"]),
+        tests("OutcomesTests", ["Outcomes", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
             "EmbeddedBrokerTests",
-            ["EmbeddedBroker", "Broker", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
+            ["EmbeddedBroker", "Broker", "Outcomes", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log]),
         // A Kafka cluster in the test's process.
         .target(
             name: "KafkaTestSupport", dependencies: ["CRdkafka", "Primitives"], path: "Tests/KafkaTestSupport",

@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 readonly system_packages=(
-    libmicrohttpd-dev libsqlite3-dev zlib1g-dev rapidjson-dev librdkafka-dev pkg-config gcc g++ python3 python3-venv curl
+    libmicrohttpd-dev libsqlite3-dev zlib1g-dev libgnutls28-dev rapidjson-dev librdkafka-dev pkg-config gcc g++ python3
+    python3-venv curl
 )
 readonly swift_oldest=6.2
 
@@ -43,6 +44,7 @@ packages_elsewhere() {
             libsqlite3-dev) pkg-config --exists sqlite3 2>/dev/null || absent+=("SQLite 3 (headers)") ;;
             librdkafka-dev) pkg-config --atleast-version 2.0.2 rdkafka 2>/dev/null ||
                 absent+=("librdkafka 2.0.2 or newer (headers)") ;;
+            libgnutls28-dev) pkg-config --exists gnutls 2>/dev/null || absent+=("GnuTLS (headers)") ;;
             zlib1g-dev) pkg-config --exists zlib 2>/dev/null || absent+=("zlib (headers)") ;;
             rapidjson-dev) echo '#include <rapidjson/reader.h>' | c++ -fsyntax-only -x c++ - 2>/dev/null ||
                 absent+=("RapidJSON (headers)") ;;

@@ -49,18 +49,20 @@ class Client(threading.Thread):
         """Returns (status, bytes); None when there was no answer, and then nothing is known."""
         headers = {"Content-Type": content_type} if content_type else {}
         try:
-            if self._connection is None:
-                self._connection = http.client.HTTPConnection(
-                    "127.0.0.1", self.gateway.port, timeout=REQUEST_SECONDS_MAX
-                )
-                self._connection.connect()
-                self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
+            connection = self._connected()
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException):
             self._close()
             return None
+
+    def _connected(self):
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=REQUEST_SECONDS_MAX)
+            self._connection.connect()
+            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._connection
 
     def _close(self):
         if self._connection is not None:
@@ -91,8 +93,7 @@ class Producer(Client):
         query = ""
         if self.random.random() < 0.5:
             query = "?" + urllib.parse.urlencode({"key": self._key()})
-        answer = self.call("POST", f"/v1/topics/{topic}{query}", records[0].content, "application/octet-stream")
-        self._settle(records, answer)
+        self._deliver(records, f"/v1/topics/{topic}{query}", records[0].content, "application/octet-stream")
 
     def _send_batch(self, topic):
         contents = [self._content() for _ in range(self.random.randint(1, BATCH_RECORDS_MAX))]
@@ -104,9 +105,10 @@ class Producer(Client):
                 item["key"] = self._key()
             batch.append(item)
         body = json.dumps({"records": batch}).encode()
-        self._settle(records, self.call("POST", f"/v1/topics/{topic}/records", body, "application/json"))
+        self._deliver(records, f"/v1/topics/{topic}/records", body, "application/json")
 
-    def _settle(self, records, answer):
+    def _deliver(self, records, path, body, content_type):
+        answer = self.call("POST", path, body, content_type)
         if answer is None:
             self.refusals.append("no answer")
             return

@@ -2,7 +2,7 @@
 
 import time
 
-from crashtest import checker, clients, ledger
+from crashtest import checker, clients, ledger, repeating
 from crashtest.gateway import Failed
 
 PRODUCERS = 6
@@ -16,27 +16,31 @@ READER = "reader-of-everything"
 
 
 class Load:
-    def __init__(self, server, broker, chance, say):
-        """say: takes a line for people."""
+    def __init__(self, server, broker, chance, say, retry=None):
+        """say: takes a line for people. retry: one of `repeating.NAMES`; None: no request is repeated."""
         self.server = server
         self.book = ledger.Ledger()
         self._broker = broker
         self._chance = chance
         self._say = say
+        self._retry = retry
         self._running = []
 
     def start(self):
         """The clients wait until the gateway is up, now and after each of its deaths."""
         seed = self._chance.getrandbits
         topics = self._broker.topics
-        self._running = [
-            clients.Producer(self.server, self.book, seed(64), number, topics) for number in range(PRODUCERS)
-        ]
+        self._running = [self._producer(seed(64), number, topics) for number in range(PRODUCERS)]
         for number, topic in enumerate(topics * CONSUMERS_PER_TOPIC):
             consumer = consumer_of(topic)
             self._running.append(clients.Consumer(self.server, self.book, seed(64), number, consumer, topic))
         for client in self._running:
             client.start()
+
+    def _producer(self, seed, number, topics):
+        if self._retry is None:
+            return clients.Producer(self.server, self.book, seed, number, topics)
+        return repeating.RepeatingProducer(self.server, self.book, seed, number, topics, self._retry)
 
     def check(self):
         """A client that died would let the test pass idly."""
@@ -51,6 +55,16 @@ class Load:
     def sent(self):
         """Records, by all producers."""
         return sum(producer.sequence for producer in self._producers())
+
+    @property
+    def repeats(self):
+        """Tries after the first ones, by all producers."""
+        return sum(producer.repeats for producer in self._producers())
+
+    @property
+    def replays(self):
+        """Answers that said that the request had been accepted before."""
+        return sum(producer.replays for producer in self._producers())
 
     @property
     def refusals(self):
@@ -102,7 +116,7 @@ class Load:
         for client in stopped:
             client.stopping.set()
         for client in stopped:
-            client.join(clients.REQUEST_SECONDS_MAX + 10)
+            client.join(clients.REQUEST_SECONDS_MAX + repeating.LAST_TRIES_SECONDS_MAX + 10)
             if client.is_alive():
                 raise Failed(f"{client.name} does not end")
 

@@ -84,6 +84,8 @@ class Grammar:
             headers.append(("Postrider-Header-trace", "x" * random.randint(0, 30)))
         if random.random() < 0.5:
             headers.append(("Content-Type", random.choice(["text/plain", "application/octet-stream"])))
+        if random.random() < 0.2:
+            headers.append(("Idempotency-Key", f'"{self._prefix}.{self._records}"'))
         self._prefer(random, headers)
         return self._make(random, "POST", f"/v1/topics/{topic}", query, headers, item, contents=[item])
 

@@ -16,6 +16,7 @@ _FIELDS = [
     b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"A: " + b"a" * 20000, b"Origin: https://evil.example",
     b"Sec-Fetch-Site: cross-site", b" folded: yes", b"A : b", b"NoColon", b": empty", b"Accept-Encoding: gzip;q=x,,;",
     b"Content-Encoding: gzip", b"Prefer: wait=-1", b"Prefer: wait=" + b"9" * 400, b"Idempotency-Key: a",
+    b'Idempotency-Key: "a', b"Idempotency-Key: " + b"k" * 300, b"Postrider-Producer: p\r\nPostrider-Sequence: 1",
     b"Postrider-Sequence: x", b"Postrider-Header-: a", b"Postrider-Header-a\0: b", b"Range: bytes=0-1",
     b"Access-Control-Request-Method: POST", b"If-None-Match: *", b"Cookie: a=" + b"b" * 12000,
 ]  # fmt: skip

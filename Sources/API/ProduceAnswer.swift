@@ -27,8 +27,12 @@ struct ProduceAnswer: Sendable {
         buffered.count + records * (Self.digitsMax + between.count) + Self.end.utf8CodeUnitCount
     }
 
+    /// Of every answer to a request that was accepted before (draft-ietf-httpapi-idempotency-key-header names none).
+    static let replayed = HTTPHeader("Idempotent-Replayed", "true")
+
+    /// - Parameter isReplay: the request was accepted before, and its records are those.
     /// - Precondition: at least one record.
-    func response(_ acceptance: Acceptance) -> HTTPResponse {
+    func response(_ acceptance: Acceptance, isReplay: Bool = false) -> HTTPResponse {
         var body: [UInt8] = []
         body.reserveCapacity(bytesMax(records: acceptance.count))
         body.append(contentsOf: acceptance.synced ? synced : buffered)
@@ -37,7 +41,9 @@ struct ProduceAnswer: Sendable {
             Self.append(acceptance.first.rawValue + index, to: &body)
         }
         body.append(contentsOf: UnsafeBufferPointer(start: Self.end.utf8Start, count: Self.end.utf8CodeUnitCount))
-        return .json(body, status: 202)
+        var response = HTTPResponse.json(body, status: 202)
+        if isReplay { response.headers.append(Self.replayed) }
+        return response
     }
 
     private static func append(_ number: UInt64, to body: inout [UInt8]) {

@@ -13,8 +13,10 @@ struct ProduceHeaders {
     let prefer: [String]
     /// The first `Content-Type`; nil without one, and for a form's.
     let contentType: [UInt8]?
+    /// nil when a repetition of the request is another request.
+    let requestName: RequestName?
 
-    /// - Throws: for a feature that is asked for and not there, and for a field of ours that is malformed or unknown.
+    /// - Throws: for a body that is encoded, and for a field of ours that is malformed or unknown.
     init(_ request: HTTPRequest) throws(Problem) {
         var found = Found()
         request.visitHeaders { found.add($0) }
@@ -22,25 +24,31 @@ struct ProduceHeaders {
             throw Problem(
                 415, "content_encoding_unsupported", "The body must not be encoded", "send it without Content-Encoding")
         }
-        if found.hasIdempotencyKey { try Self.refuseIdempotency("Idempotency-Key") }
         contentType = found.contentType
         prefer = found.prefer
+        requestName = try RequestName.of(found.names)
         for (name, value) in found.ours { try take(name, value) }
     }
 
     /// The fields that matter here, before any is judged: refusals come in an order of their own.
     private struct Found {
         var hasContentEncoding = false
-        var hasIdempotencyKey = false
         var hasContentType = false
         var contentType: [UInt8]?
         var prefer: [String] = []
+        var names = RequestName.Fields()
         /// Names in lower case.
         var ours: [(name: String, value: [UInt8])] = []
 
         mutating func add(_ field: HeaderField) {
             if field.nameBegins(with: "postrider-") {
-                ours.append((field.lowercasedName, field.value))
+                if field.isNamed("postrider-producer") {
+                    names.producer.add(field.value)
+                } else if field.isNamed("postrider-sequence") {
+                    names.sequence.add(field.value)
+                } else {
+                    ours.append((field.lowercasedName, field.value))
+                }
             } else if field.isNamed("content-type") {
                 if !hasContentType, !Self.isForm(field) { contentType = field.textBytes }
                 hasContentType = true
@@ -49,7 +57,7 @@ struct ProduceHeaders {
             } else if field.isNamed("content-encoding") {
                 hasContentEncoding = true
             } else if field.isNamed("idempotency-key") {
-                hasIdempotencyKey = true
+                names.key.add(field.value)
             }
         }
 
@@ -67,7 +75,6 @@ struct ProduceHeaders {
         case "postrider-key":
             if key != nil { throw .invalid("Postrider-Key", "given more than once") }
             key = value[...]
-        case "postrider-producer", "postrider-sequence": try Self.refuseIdempotency(name)
         case _ where name.hasPrefix(Self.recordHeader):
             let name = String(name.dropFirst(Self.recordHeader.utf8.count))
             guard !name.isEmpty else { throw .invalid("Postrider-Header-", "the record header has no name") }
@@ -80,12 +87,5 @@ struct ProduceHeaders {
         // A misspelt one must not pass for the promise it asked for.
         default: throw .invalid(name, "there is no such request header", code: "unknown_header")
         }
-    }
-
-    /// A client that asks for a promise must not get a weaker one in silence.
-    private static func refuseIdempotency(_ header: String) throws(Problem) {
-        throw Problem(
-            501, "idempotency_unavailable", "This version has no idempotency",
-            "\(header) is not understood yet: a repeated request would be a second record")
     }
 }

@@ -5,7 +5,7 @@ import Primitives
 import Records
 import Spool
 
-/// `POST /v1/topics/{topic}` and `POST /v1/topics/{topic}/records`: promises 1, 2 and 6.
+/// `POST /v1/topics/{topic}` and `POST /v1/topics/{topic}/records`: promises 1, 2, 4 and 6.
 struct ProduceRoutes {
     private static let one = "/v1/topics/{topic}"
     private static let batch = "/v1/topics/{topic}/records"
@@ -22,61 +22,74 @@ struct ProduceRoutes {
 
     var routes: [Route] {
         [
-            produce(Self.one, Self.parameters, bodyBytesMax: api.settings.recordBytesMax) {
-                call, rules throws(Problem) in
-                [try record(of: call, rules)]
-            },
-            produce(Self.batch, [], bodyBytesMax: api.settings.requestBytesMax) { call, rules throws(Problem) in
-                try records(of: call, rules)
-            },
+            produce(.one, Self.one, bodyBytesMax: api.settings.recordBytesMax),
+            produce(.batch, Self.batch, bodyBytesMax: api.settings.requestBytesMax),
         ]
     }
 
-    /// A produce call whose own form is right so far.
-    fileprivate struct Call: Sendable {
-        var request: HTTPRequest
-        var responder: Responder
-        var parameters: Parameters
-        var headers: ProduceHeaders
-        var topic: TopicName
-    }
-
-    private typealias Decode = @Sendable (borrowing Call, RecordRules) throws(Problem) -> [SpoolRecord]
-
-    /// Refusals come in this order: what is wrong with the request whatever exists (name, parameters, headers),
-    /// whether the topic may be written to, then the records.
-    private func produce(
-        _ pattern: String, _ allowed: [String], bodyBytesMax: Int, _ decode: @escaping Decode
-    ) -> Route {
+    /// Refusals come in this order: what is wrong with the request whatever exists (name, parameters, headers), what it
+    /// is to those before it, whether the topic may be written to, then the records. So what was accepted is answered
+    /// again though its topic is gone or nothing is accepted any more.
+    private func produce(_ kind: ProduceCall.Kind, _ pattern: String, bodyBytesMax: Int) -> Route {
         let (api, routes) = (api, self)
         return api.route(.post, pattern, bodyBytesMax: bodyBytesMax) { request, responder throws(Problem) in
             do throws(Problem) {
-                let topic = try request.ownTopic()
-                let call = Call(
-                    request: request, responder: responder, parameters: try Parameters(request, allowed),
-                    headers: try ProduceHeaders(request), topic: topic)
-                switch api.topics.knowledge(of: topic) {
-                case .known(let known), .creatable(let known):
-                    do throws(Problem) {
-                        try routes.accept(call, known, decode)
-                    } catch {
-                        guard error.restsOnTopic else { throw error }
-                        routes.verify(call, decode, refused: (error, known))
-                    }
-                case .missing: throw .unknownOnProduce(topic)
-                case .unverified: routes.verify(call, decode, refused: nil)
+                var call = try ProduceCall(kind, request, responder)
+                if let identity = call.identity {
+                    guard let claim = try routes.admit(identity, call) else { return }
+                    call.claim = claim
                 }
+                routes.take(call)
             } catch {
                 throw error.notAccepted
             }
         }
     }
 
+    /// - Returns: nil when the request was accepted before, and is answered.
+    private func admit(_ identity: RequestIdentity, _ call: borrowing ProduceCall) throws(Problem) -> RequestClaim? {
+        let isKey = if case .key = identity { true } else { false }
+        switch api.spool.admit(identity) {
+        case .first(let claim): return claim
+        case .repeated(let acceptance):
+            try replay(acceptance, call)
+            return nil
+        case .inFlight: throw isKey ? .keyInFlight : .sequenceInFlight
+        case .otherPayload: throw isKey ? .keyReused : .sequenceReused
+        case .gap(let expected): throw .sequenceGap(expected: expected)
+        case .tooOld: throw .sequenceTooOld
+        case .full(let limit): throw .idempotencyFull(limit)
+        }
+    }
+
+    /// As it was answered, or would have been; with `Prefer: wait`, with what became of the records.
+    private func replay(_ acceptance: Acceptance, _ call: borrowing ProduceCall) throws(Problem) {
+        do throws(Problem) {
+            try Self.reserve(call.responder, answer, for: acceptance.count)
+        } catch {
+            var problem = error
+            problem.outcome = .unknown
+            throw problem
+        }
+        respond(call.responder, acceptance, wait(of: call, isReplay: true), isReplay: true)
+    }
+
+    private func take(_ call: ProduceCall) {
+        switch api.topics.knowledge(of: call.topic) {
+        case .known(let known), .creatable(let known):
+            do throws(Problem) {
+                try accept(call, known)
+            } catch {
+                if error.restsOnTopic { verify(call, refused: (error, known)) } else { call.refuse(error) }
+            }
+        case .missing: call.refuse(.unknownOnProduce(call.topic))
+        case .unverified: verify(call, refused: nil)
+        }
+    }
+
     /// What is remembered of the topic does not allow the request: the broker may know better. The request is not
     /// parked; the broker answers within seconds, and bounds how many wait.
-    private func verify(
-        _ call: Call, _ decode: @escaping Decode, refused: (problem: Problem, known: KnownTopic)?
-    ) {
+    private func verify(_ call: ProduceCall, refused: (problem: Problem, known: KnownTopic)?) {
         let (api, routes) = (api, self)
         api.topics.verify(call.topic) { knowledge in
             switch knowledge {
@@ -85,7 +98,7 @@ struct ProduceRoutes {
                 // A large body takes a while, and the broker's thread is everybody's.
                 let isQueued = api.lookups.run {
                     do throws(Problem) {
-                        try routes.accept(call, known, decode)
+                        try routes.accept(call, known)
                     } catch {
                         call.refuse(error)
                     }
@@ -98,22 +111,36 @@ struct ProduceRoutes {
     }
 
     /// Decodes, and hands over to the spool, which answers.
-    private func accept(_ call: borrowing Call, _ known: KnownTopic, _ decode: Decode) throws(Problem) {
-        let (answer, responder) = (answer, call.responder)
+    private func accept(_ call: borrowing ProduceCall, _ known: KnownTopic) throws(Problem) {
+        let (routes, responder) = (self, call.responder)
         let rules = RecordRules(
             topic: call.topic, known: known, bytesMax: api.settings.recordBytesMax,
             headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
-        let records = try decode(call, rules)
+        let records = try records(of: call, rules)
         try Self.reserve(responder, answer, for: records.count)
-        let wait = PreferredWait(call.headers.prefer, clampedTo: api.settings.waitMax).map {
-            ProduceWait($0, call.topic, responder, answer, api)
-        }
-        api.spool.submit(records) { result in
+        let wait = wait(of: call)
+        api.spool.submit(records, claim: call.claim) { result in
             switch result {
-            case .success(let acceptance):
-                if let wait { wait.begin(acceptance) } else { responder.respond(answer.response(acceptance)) }
+            case .success(let acceptance): routes.respond(responder, acceptance, wait)
             case .failure(let refusal): responder.respond(Problem(refusal).response)
             }
+        }
+    }
+
+    private func wait(of call: borrowing ProduceCall, isReplay: Bool = false) -> ProduceWait? {
+        let (topic, responder) = (call.topic, call.responder)
+        return PreferredWait(call.headers.prefer, clampedTo: api.settings.waitMax).map {
+            ProduceWait($0, topic, responder, answer, isReplay: isReplay, api)
+        }
+    }
+
+    private func respond(
+        _ responder: Responder, _ acceptance: Acceptance, _ wait: ProduceWait?, isReplay: Bool = false
+    ) {
+        if let wait {
+            wait.begin(acceptance)
+        } else {
+            responder.respond(answer.response(acceptance, isReplay: isReplay))
         }
     }
 
@@ -129,19 +156,26 @@ struct ProduceRoutes {
     /// The server sends an answer for so many without a reservation.
     private static let unreservedRecordsMax = 1_000
 
-    // MARK: - One record
+    // MARK: - Records
 
-    private static let parameters = ["key", "key_base64", "partition"]
+    private func records(of call: borrowing ProduceCall, _ rules: RecordRules) throws(Problem) -> [SpoolRecord] {
+        switch call.form {
+        case .one(let key): return [try record(of: call, key, rules)]
+        case .batch(let form):
+            let decoder = BatchDecoder(record: RecordDecoder(rules: rules), recordsMax: api.settings.recordsMax)
+            return try decoder.decode(call.request.body, form)
+        }
+    }
 
     /// The body, byte for byte.
-    private func record(of call: borrowing Call, _ rules: RecordRules) throws(Problem) -> SpoolRecord {
+    private func record(
+        of call: borrowing ProduceCall, _ key: ByteSlice?, _ rules: RecordRules
+    ) throws(Problem) -> SpoolRecord {
         var headers = call.headers.recordHeaders
         if let type = call.headers.contentType {
             headers.append(RecordHeader(name: "content-type", value: type[...]))
         }
-        let record = Record(
-            key: try key(of: call), value: call.request.body, headers: headers,
-            timestampMs: rules.nowMs)
+        let record = Record(key: key, value: call.request.body, headers: headers, timestampMs: rules.nowMs)
         let partition = try partition(of: call, rules.known)
         do throws(RecordFault) {
             try rules.check(record, timestampIsGateways: true)
@@ -151,7 +185,7 @@ struct ProduceRoutes {
         return SpoolRecord(topic: call.topic, partition: partition, timestampIsGateways: true, record: record)
     }
 
-    private func partition(of call: borrowing Call, _ known: KnownTopic) throws(Problem) -> Int32? {
+    private func partition(of call: borrowing ProduceCall, _ known: KnownTopic) throws(Problem) -> Int32? {
         do throws(Problem) {
             return try call.parameters.integer("partition", in: 0...(known.partitions - 1))
         } catch {
@@ -160,42 +194,6 @@ struct ProduceRoutes {
             throw problem
         }
     }
-
-    private func key(of call: borrowing Call) throws(Problem) -> ByteSlice? {
-        var keys: [ByteSlice] = []
-        if let key = call.parameters.text("key") { keys.append(Array(key.utf8)[...]) }
-        if let key = call.parameters.text("key_base64") {
-            do throws(Base64Error) {
-                keys.append(try Base64.decode(Array(key.utf8)[...])[...])
-            } catch {
-                throw .invalid("key_base64", error.description)
-            }
-        }
-        if let key = call.headers.key { keys.append(key) }
-        if keys.count > 1 { throw .invalid("key", "given more than once (key, key_base64, Postrider-Key)") }
-        return keys.first
-    }
-
-    // MARK: - A batch
-
-    private func records(of call: borrowing Call, _ rules: RecordRules) throws(Problem) -> [SpoolRecord] {
-        if call.headers.key != nil || !call.headers.recordHeaders.isEmpty {
-            throw .invalid("Postrider-Key, Postrider-Header-*", "in a batch each record has its own key and headers")
-        }
-        let type = String(decoding: call.headers.contentType ?? [], as: UTF8.self).lowercased()
-        let media = String(type.prefix { $0 != ";" }).trimmingSpaces()
-        guard let form = BatchDecoder.Form(rawValue: media) else {
-            throw Problem(
-                415, "unsupported_media_type", "This content type is not understood here",
-                "send application/json or application/x-ndjson")
-        }
-        let decoder = BatchDecoder(record: RecordDecoder(rules: rules), recordsMax: api.settings.recordsMax)
-        return try decoder.decode(call.request.body, form)
-    }
-}
-
-extension ProduceRoutes.Call {
-    fileprivate func refuse(_ problem: Problem) { responder.respond(problem.notAccepted.response) }
 }
 
 extension Problem {

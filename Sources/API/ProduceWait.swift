@@ -13,8 +13,14 @@ struct ProduceWait: Sendable {
     private let preference: PreferredWait
     private let until: MonotonicInstant
     private let lane: Int
+    private let isReplay: Bool
 
-    init(_ preference: PreferredWait, _ topic: TopicName, _ responder: Responder, _ answer: ProduceAnswer, _ api: API) {
+    /// - Parameter isReplay: the request was accepted before, and its records are those.
+    init(
+        _ preference: PreferredWait, _ topic: TopicName, _ responder: Responder, _ answer: ProduceAnswer,
+        isReplay: Bool, _ api: API
+    ) {
+        self.isReplay = isReplay
         self.api = api
         self.answer = answer
         self.responder = responder
@@ -23,9 +29,9 @@ struct ProduceWait: Sendable {
         lane = api.spool.lane(of: topic)
     }
 
-    /// On the journal's thread.
+    /// On the journal's thread, or that of a repetition.
     func begin(_ acceptance: Acceptance) {
-        let ordinary = { @Sendable in preference.response(answer.response(acceptance)) }
+        let ordinary = { @Sendable in self.ordinary(acceptance) }
         guard preference.duration > .zero else {
             responder.respond(ordinary())
             return
@@ -47,11 +53,15 @@ struct ProduceWait: Sendable {
         if !waits { responder.respond(ordinary()) }
     }
 
+    private func ordinary(_ acceptance: Acceptance) -> HTTPResponse {
+        preference.response(answer.response(acceptance, isReplay: isReplay))
+    }
+
     /// By what is known of the records now.
     private func settled(_ acceptance: Acceptance, _ watch: OutcomeWatch) -> HTTPResponse {
         let outcomes = watch.outcomes()
-        let ordinary = preference.response(answer.response(acceptance))
-        let response: HTTPResponse
+        let ordinary = self.ordinary(acceptance)
+        var response: HTTPResponse
         if outcomes.allSatisfy(\.isDelivered) {
             var writer = JSONWriter(capacity: ordinary.body.count + outcomes.count * Self.outcomeBytes)
             writer.object { writer in
@@ -73,6 +83,7 @@ struct ProduceWait: Sendable {
             // Settled so long ago that it was forgotten.
             return ordinary
         }
+        if isReplay { response.headers.append(ProduceAnswer.replayed) }
         // The receipts tell the same: without memory for the larger answer it is the ordinary one.
         let more = response.body.count - responder.reservedBytes
         return more <= 0 || responder.reserve(more) ? response : ordinary

@@ -15,6 +15,8 @@ struct ReceiptOutcome: Sendable {
         case expired
         /// This gateway never gave out the receipt.
         case unknown
+        /// What would tell is broken, in words.
+        case damaged(String)
     }
 
     struct Reason: Sendable {
@@ -35,20 +37,54 @@ struct ReceiptOutcome: Sendable {
 
 extension API {
     /// Reads the disk, so it belongs on `lookups`.
-    func outcome(of lsn: LSN) throws -> ReceiptOutcome {
-        if let known = try settled(lsn) { return known }
+    func outcome(of lsn: LSN) throws -> ReceiptOutcome { try outcomes(of: [lsn])[0] }
+
+    /// In the order of the LSNs. The spool is asked first: where it does not know a record's place, because it is dead,
+    /// the dead letters do by then. Reads the disk, so it belongs on `lookups`.
+    func outcomes(of lsns: [LSN]) throws -> [ReceiptOutcome] {
+        let sorted = Set(lsns).sorted()
+        let outcomes = try spool.outcomes(of: sorted)
+        let open = outcomes.indices.filter { if case .delivered = outcomes[$0] { false } else { true } }
+        let fates = try deadLetters.fates(of: open.map { sorted[$0] })
+        // The store follows them to the last, so this is one step, or a few while one is being sent again; each is a
+        // later record.
+        var successors: [LSN] = []
+        for case .redelivered(let successor) in fates { successors.append(successor) }
+        let followed = successors.isEmpty ? [] : try self.outcomes(of: successors)
+        var next = followed.makeIterator()
+        var found: [LSN: ReceiptOutcome] = [:]
+        found.reserveCapacity(sorted.count)
+        for (lsn, outcome) in zip(sorted, outcomes) {
+            if case .delivered(let delivery) = outcome { found[lsn] = ReceiptOutcome(state: .delivered(delivery)) }
+        }
+        for (index, fate) in zip(open, fates) {
+            let lsn = sorted[index]
+            switch fate {
+            case .dead(let code, let detail, let atMs, let discardedAtMs):
+                found[lsn] = ReceiptOutcome(
+                    state: .dead(.init(code: code, detail: detail, atMs: atMs, discardedAtMs: discardedAtMs)))
+            case .redelivered(let successor):
+                guard var outcome = next.next() else { break }
+                outcome.redeliveredAs = outcome.redeliveredAs ?? successor
+                found[lsn] = outcome
+            case .pending, nil:
+                found[lsn] = try living(lsn, outcomes[index])
+            }
+        }
+        return lsns.map { found[$0] ?? ReceiptOutcome(state: .unknown) }
+    }
+
+    /// Of a record that is no dead letter, nor was one as far as is remembered.
+    private func living(_ lsn: LSN, _ outcome: Outcome) throws -> ReceiptOutcome {
         let state: ReceiptOutcome.State
-        switch try spool.outcome(of: lsn) {
+        switch outcome {
         case .accepted: return ReceiptOutcome(state: .accepted)
         case .delivered(let delivery): return ReceiptOutcome(state: .delivered(delivery))
-        // It may have died between the two looks.
-        case .settled:
-            if let known = try settled(lsn) { return known }
-            state = try deadLetters.hasForgotten ? .expired : .delivered(nil)
-        case .expired:
-            if let known = try settled(lsn) { return known }
-            state = .expired
+        case .settled: state = try deadLetters.hasForgotten ? .expired : .delivered(nil)
+        case .untraced: state = try deadLetters.hasForgotten ? .expired : .unknown
+        case .expired: state = .expired
         case .unknown: state = .unknown
+        case .damaged(let detail): state = .damaged(detail)
         }
         // Nothing better is known of a record whose bytes were lost.
         return try lost(lsn) ?? ReceiptOutcome(state: state)
@@ -57,25 +93,6 @@ extension API {
     private func lost(_ lsn: LSN) throws -> ReceiptOutcome? {
         guard case .dead(let code, let detail, let atMs, _) = try deadLetters.quarantined(lsn) else { return nil }
         return ReceiptOutcome(state: .dead(.init(code: code, detail: detail, atMs: atMs, discardedAtMs: nil)))
-    }
-
-    /// nil unless it is known to be delivered or dead.
-    private func settled(_ lsn: LSN) throws -> ReceiptOutcome? {
-        // From memory where possible: a record that was delivered is no dead letter.
-        if let delivery = spool.deliveries(of: [lsn])[0] { return ReceiptOutcome(state: .delivered(delivery)) }
-        switch try deadLetters.fate(of: lsn) {
-        case .dead(let code, let detail, let atMs, let discardedAtMs):
-            return ReceiptOutcome(
-                state: .dead(.init(code: code, detail: detail, atMs: atMs, discardedAtMs: discardedAtMs)))
-        case .redelivered(let successor):
-            // The store follows them to the last, so this is one step, or a few while one is being sent again; each
-            // is a later record.
-            var outcome = try self.outcome(of: successor)
-            outcome.redeliveredAs = outcome.redeliveredAs ?? successor
-            return outcome
-        case .pending, nil:
-            return nil
-        }
     }
 
     func receipt(_ lsn: LSN) -> Receipt { Receipt(spool: spool.shortID, lsn: lsn) }
@@ -92,6 +109,7 @@ extension JSONWriter {
             case .accepted: writer.string("accepted")
             case .expired: writer.string("expired")
             case .unknown: writer.string("unknown")
+            case .damaged: writer.string("damaged")
             case .delivered(let delivery):
                 writer.string("delivered")
                 guard let delivery else { break }

@@ -72,11 +72,36 @@ struct StatusRoutes {
                     }
                 }
             }
+            writer.key("idempotency")
+            writer.object { api.spool.idempotency.write(to: &$0, api.spool.settings.idempotency) }
             writer.key("dead_letters")
             writer.integer(api.deadLetters.count(state: .final))
             writer.key("consumers")
             writer.integer(api.consumers.count)
         }
         return .json(writer.bytes, headers: [HTTPHeader("Cache-Control", "no-store")])
+    }
+}
+
+extension IdempotencyStatus {
+    /// `"keys":…,"keys_max":…,"producers":…,"producers_max":…,"gap":{"noticed_at","ends_at"}`
+    fileprivate func write(to writer: inout JSONWriter, _ settings: IdempotencySettings) {
+        writer.key("keys")
+        writer.integer(keys)
+        writer.key("keys_max")
+        writer.integer(settings.keysMax)
+        writer.key("producers")
+        writer.integer(producers)
+        writer.key("producers_max")
+        writer.integer(settings.producersMax)
+        if let gap {
+            writer.key("gap")
+            writer.object { writer in
+                writer.key("noticed_at")
+                writer.string(rfc3339(milliseconds: gap.noticedMs))
+                writer.key("ends_at")
+                writer.string(rfc3339(milliseconds: gap.endsMs))
+            }
+        }
     }
 }

@@ -71,7 +71,7 @@ public protocol RecordSink: AnyObject, Sendable {
     /// - Parameter prepared: called at most once, on this thread, by a broker that does not keep outcomes with its
     ///   hand-overs: with one delivery for each record, in the batch's order, after everything was flushed and before
     ///   the commit. What it throws ends the hand-over uncommitted, and is thrown on. A broker that keeps outcomes in
-    ///   the hand-over's own transaction (`OutcomeSource`) does not call it.
+    ///   the hand-over's own transaction does not call it.
     /// - Returns: one delivery for each record, in the batch's order.
     /// - Throws: after any error it is unknown whether the batch was committed: close, re-open and read the checkpoint.
     func deliver(
@@ -90,11 +90,4 @@ public protocol RecordSink: AnyObject, Sendable {
 extension RecordSink {
     /// For sinks whose hand-overs never take longer than that.
     public func interrupt() {}
-}
-
-/// Outcomes that a broker keeps with its hand-overs, so that a receipt is right after any crash. One that keeps none
-/// returns none, and tells `prepared` of each hand-over instead.
-public protocol OutcomeSource: Sendable {
-    /// The deliveries of the last records handed over by a spool, at most `limit`, in no particular order. Blocks.
-    func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery]
 }

@@ -136,6 +136,19 @@ struct DeadLetterFile {
         return try end.first(Value(lsn: lsn)) { _ in true } ?? false
     }
 
+    func fate(of lsn: LSN) throws(StoreError) -> DeadLetterFate? {
+        if let letter = try find(lsn) {
+            if letter.state == .pending { return .pending }
+            return .dead(code: letter.code, detail: letter.detail, atMs: letter.atMs, discardedAtMs: nil)
+        }
+        return try end.first(Value(lsn: lsn)) { (row) throws(StoreError) in
+            if let successor = row.optionalInteger(0) { return .redelivered(as: LSN(stored: successor)) }
+            return .dead(
+                code: try row.text(1) ?? "", detail: try row.text(2) ?? "", atMs: row.integer(3),
+                discardedAtMs: row.integer(4))
+        }
+    }
+
     func find(_ lsn: LSN) throws(StoreError) -> DeadLetter? {
         try find.first(Value(lsn: lsn)) { (row) throws(StoreError) in try DeadLetter(row) }
     }

@@ -146,18 +146,15 @@ public final class DeadLetters: Sendable {
     }
 
     /// Also of those that were sent again or discarded, the last `endsKept`; nil: nothing is known of it.
-    public func fate(of lsn: LSN) throws(StoreError) -> DeadLetterFate? {
+    public func fate(of lsn: LSN) throws(StoreError) -> DeadLetterFate? { try fates(of: [lsn])[0] }
+
+    /// The same of each.
+    public func fates(of lsns: [LSN]) throws(StoreError) -> [DeadLetterFate?] {
         try file.withLock { (file) throws(StoreError) in
-            if let letter = try file.find(lsn) {
-                if letter.state == .pending { return .pending }
-                return .dead(code: letter.code, detail: letter.detail, atMs: letter.atMs, discardedAtMs: nil)
-            }
-            return try file.end.first(Value(lsn: lsn)) { (row) throws(StoreError) in
-                if let successor = row.optionalInteger(0) { return .redelivered(as: LSN(stored: successor)) }
-                return .dead(
-                    code: try row.text(1) ?? "", detail: try row.text(2) ?? "", atMs: row.integer(3),
-                    discardedAtMs: row.integer(4))
-            }
+            var fates: [DeadLetterFate?] = []
+            fates.reserveCapacity(lsns.count)
+            for lsn in lsns { fates.append(try file.fate(of: lsn)) }
+            return fates
         }
     }
 

@@ -1,4 +1,5 @@
 import Broker
+import Outcomes
 import Records
 import Store
 

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Outcomes
 import Primitives
 
 /// What the broker counts. Any thread may call.
@@ -10,6 +11,7 @@ struct BrokerMetrics: Sendable {
     private let expired: Counter
     private let commitSeconds: Recorder
     private let jobs: Gauge
+    let outcomes: OutcomeMetrics
 
     init(_ factory: any MetricsFactory) {
         self.factory = factory
@@ -18,6 +20,7 @@ struct BrokerMetrics: Sendable {
         bytes = Counter(label: "postrider_broker_record_bytes_total", factory: factory)
         expired = Counter(label: "postrider_broker_expired_records_total", factory: factory)
         commitSeconds = Recorder(label: "postrider_broker_commit_seconds", aggregate: true, factory: factory)
+        outcomes = OutcomeMetrics(factory)
         jobs = Gauge(label: "postrider_broker_queued_jobs", factory: factory)
     }
 
@@ -26,6 +29,7 @@ struct BrokerMetrics: Sendable {
         records.increment(by: Int64(changes.records))
         bytes.increment(by: changes.recordBytes)
         expired.increment(by: Int64(changes.expiredRecords))
+        outcomes.count(OutcomeChanges(expired: changes.expiredOutcomes))
         commitSeconds.record(duration.inSeconds)
     }
 

@@ -1,3 +1,4 @@
+import Outcomes
 import Store
 
 /// The file's tables. Topics and partitions have numbers that are never used again, so rows that outlive a topic can
@@ -82,6 +83,8 @@ enum BrokerSchema {
             ALTER TABLE partitions ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
             UPDATE partitions SET first = low;
             """,
+            // In the new table every row is complete in itself, and has a checksum.
+            "DROP TABLE outcomes;" + OutcomeRows.creation,
         ])
 }
 

@@ -1,6 +1,7 @@
 public import Broker
 public import CoreMetrics
 public import Logging
+public import Outcomes
 public import Primitives
 public import Records
 import Store
@@ -14,7 +15,7 @@ import Store
 ///
 /// Life: `init` opens and recovers, `close` ends both threads; call it, after the lanes stopped. Any thread may call
 /// anything but the broker's own: those run completions and delegates, which therefore must not block, must not call
-/// the calls that block (`openSink`, `deliver`, `recentDeliveries`, `definitions`) and must not call `close`.
+/// the calls that block (`openSink`, `deliver`, `definitions`) and must not call `close`.
 public final class EmbeddedBroker: Sendable {
     public static let fileName = "broker.sqlite"
     /// Held by the process that has the broker open.
@@ -26,6 +27,8 @@ public final class EmbeddedBroker: Sendable {
     let subscriptions: Subscriptions
     let watches: PartitionWatches
     let settings: EmbeddedBrokerSettings
+    /// Where records of hand-overs are, for receipts.
+    public let outcomes: OutcomeReader
     private let lockFile: any File
     private let threads: [WorkerThread]
     private let timers: any Timers
@@ -59,6 +62,7 @@ public final class EmbeddedBroker: Sendable {
             writer = try Writer(
                 path: path, settings: settings, clock: clock, fileSystem: fileSystem, log: log, metrics: metrics)
             reader = try Reader(path: path, settings: settings)
+            outcomes = try OutcomeReader(path: path, schema: BrokerSchema.schema)
         } catch {
             lockFile.close()
             throw BrokerError(error)
@@ -156,7 +160,7 @@ public final class EmbeddedBroker: Sendable {
 
 // MARK: Sinks
 
-extension EmbeddedBroker: RecordSinkFactory, OutcomeSource {
+extension EmbeddedBroker: RecordSinkFactory {
     public var guarantee: Guarantee { .exactlyOnce }
 
     public func openSink(
@@ -167,12 +171,6 @@ extension EmbeddedBroker: RecordSinkFactory, OutcomeSource {
             try stored { () throws(StoreError) in try writer.openSink(key) }
         }
         return (EmbeddedSink(key: key, generation: opened.generation, writes: writes), opened.checkpoint)
-    }
-
-    public func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery] {
-        try reads.wait { (reader) throws(JobFailure) in
-            try stored { () throws(StoreError) in try reader.recentDeliveries(spool: spool, limit: limit) }
-        }
     }
 }
 

@@ -1,3 +1,4 @@
+public import Outcomes
 package import Records
 
 /// Limits of the embedded broker, each with its default.
@@ -14,8 +15,8 @@ public struct EmbeddedBrokerSettings: Sendable {
     public var retentionBytes: Int64?
     /// Bytes of the whole file in use past which hand-overs fail as retriable `broker_full`; nil: the disk's size.
     public var quotaBytes: Int64?
-    /// Outcomes of the last so many records stay, for receipts after a crash.
-    public var outcomesKept = 100_000
+    /// How long receipts tell where records are.
+    public var outcomes = OutcomesSettings()
     /// Past it `knowledge` says `missing` of new names, and `create` refuses. A hand-over creates what intake admitted
     /// all the same: requests that were under way together may end a few topics above it.
     public var topicsMax = 10_000

@@ -1,4 +1,5 @@
 import Broker
+import Outcomes
 import Primitives
 import Records
 import Store
@@ -9,6 +10,9 @@ final class EmbeddedSink: RecordSink {
     private let generation: Int64
     private let writes: JobQueue<Writer>
     private let closed = Lock(false)
+    /// The first hand-over that is committed is the lane's claim: where that goes on is not always where the broker's
+    /// checkpoint was.
+    private let isClaimed = Lock(false)
 
     init(key: SinkKey, generation: Int64, writes: JobQueue<Writer>) {
         self.key = key
@@ -22,8 +26,12 @@ final class EmbeddedSink: RecordSink {
         prepared: (_ deliveries: [Delivery]) throws(BrokerError) -> Void
     ) throws(BrokerError) -> [Delivery] {
         if closed.withLock({ $0 }) { throw .sinkClosed }
-        let handOver = try HandOver(sink: key, generation: generation, batch: batch, checkpoint: checkpoint)
-        return try writes.wait { (writer) throws(JobFailure) in try writer.handOver(handOver) }
+        let handOver = try HandOver(
+            sink: key, generation: generation, batch: batch, checkpoint: checkpoint,
+            isClaim: !isClaimed.withLock { $0 })
+        let deliveries = try writes.wait { (writer) throws(JobFailure) in try writer.handOver(handOver) }
+        isClaimed.withLock { $0 = true }
+        return deliveries
     }
 
     func close() { closed.withLock { $0 = true } }
@@ -35,7 +43,7 @@ extension Writer {
         var state = ledger.sinks[key] ?? SinkState(generation: 0, checkpoint: nil)
         state.generation += 1
         try statements.openSink.run(
-            .blob(SinkKey.bytes(of: key.spool)), .integer(Int64(key.lane)), .integer(state.generation))
+            .blob(key.spool.bytes), .integer(Int64(key.lane)), .integer(state.generation))
         ledger.sinks[key] = state
         return state
     }

@@ -1,4 +1,5 @@
 import Broker
+import Outcomes
 import Primitives
 import Records
 import Store
@@ -9,10 +10,15 @@ struct HandOver: Sendable {
     let generation: Int64
     let batch: [OutgoingRecord]
     let checkpoint: SinkCheckpoint
+    /// The first one of its sink.
+    let isClaim: Bool
     /// Encoded on the lane's thread; same indices as the batch.
     let headers: [ByteSlice?]
 
-    init(sink: SinkKey, generation: Int64, batch: [OutgoingRecord], checkpoint: SinkCheckpoint) throws(BrokerError) {
+    init(
+        sink: SinkKey, generation: Int64, batch: [OutgoingRecord], checkpoint: SinkCheckpoint, isClaim: Bool
+    ) throws(BrokerError) {
+        self.isClaim = isClaim
         self.sink = sink
         self.generation = generation
         self.batch = batch
@@ -52,8 +58,8 @@ extension Writer {
                 try insertTopic(target.name, TopicSettings(partitions: target.limits.partitions))
             }
             let deliveries = try append(handOver, targets, slots)
-            try move(handOver.sink, to: handOver.checkpoint)
             try keepOutcome(of: handOver, deliveries)
+            try move(handOver.sink, to: handOver.checkpoint)
             return deliveries
         }
     }
@@ -172,7 +178,7 @@ extension Writer {
     private func move(_ sink: SinkKey, to checkpoint: SinkCheckpoint) throws(StoreError) {
         try statements.updateCheckpoint.run(
             .integer(Int64(bitPattern: checkpoint.lsn.rawValue)), .integer(Int64(checkpoint.epoch)),
-            .integer(Int64(bitPattern: checkpoint.nonce)), .blob(SinkKey.bytes(of: sink.spool)),
+            .integer(Int64(bitPattern: checkpoint.nonce)), .blob(sink.spool.bytes),
             .integer(Int64(sink.lane)))
         ledger.sinks[sink]?.checkpoint = checkpoint
     }

@@ -1,4 +1,5 @@
 import Broker
+import Outcomes
 import Primitives
 import Records
 import Store
@@ -50,18 +51,8 @@ struct TopicState: Sendable {
     }
 }
 
-struct SinkKey: Hashable, Sendable {
-    let spool: SpoolID
-    let lane: Int
-
-    /// The spool's 16 bytes, big-endian.
-    static func bytes(of spool: SpoolID) -> ByteSlice {
-        var writer = ByteWriter(capacity: 16)
-        writer.integer(spool.high.byteSwapped)
-        writer.integer(spool.low.byteSwapped)
-        return writer.bytes[...]
-    }
-}
+/// A sink is a lane's.
+typealias SinkKey = OutcomeLane
 
 struct SinkState: Equatable, Sendable {
     /// Of the newest sink; older ones are fenced.
@@ -79,13 +70,12 @@ struct Ledger: Sendable {
     /// Numbers of partitions whose topic is gone and whose records are not.
     var doomed: [Int64] = []
     var sinks: [SinkKey: SinkState] = [:]
-    /// Records in the outcomes table.
-    var outcomeRecords = 0
+    var outcomes = OutcomeTotals()
     var partitionNumbersUsed: Int64 = 0
 }
 
 extension Ledger {
-    static func load(_ connection: Connection) throws(StoreError) -> Ledger {
+    static func load(_ connection: Connection, _ outcomes: OutcomeRows) throws(StoreError) -> Ledger {
         var ledger = Ledger()
         var byNumber: [Int64: TopicState] = [:]
         try Statement(
@@ -133,8 +123,7 @@ extension Ledger {
             ledger.topics[topic.name] = topic
         }
         try ledger.loadSinks(connection)
-        ledger.outcomeRecords = Int(
-            try Statement(connection, "SELECT coalesce(sum(records), 0) FROM outcomes").first { $0.integer(0) } ?? 0)
+        ledger.outcomes = try outcomes.load()
         ledger.partitionNumbersUsed =
             try Statement(connection, "SELECT seq FROM sqlite_sequence WHERE name = 'partitions'")
             .first { $0.integer(0) } ?? 0
@@ -145,16 +134,13 @@ extension Ledger {
         var sinks: [SinkKey: SinkState] = [:]
         try Statement(connection, "SELECT spool, lane, generation, lsn, epoch, nonce FROM sinks").forEach {
             row throws(StoreError) in
-            guard let spool = row.bytes(0), spool.count == 16 else { throw .malformed("sinks", "spool id") }
-            let id = SpoolID(
-                high: spool.littleEndian(at: spool.startIndex, as: UInt64.self).byteSwapped,
-                low: spool.littleEndian(at: spool.startIndex + 8, as: UInt64.self).byteSwapped)
+            guard let spool = SpoolID(bytes: row.bytes(0) ?? []) else { throw .malformed("sinks", "spool id") }
             let checkpoint = row.optionalInteger(3).map { lsn in
                 SinkCheckpoint(
                     lsn: LSN(rawValue: UInt64(bitPattern: lsn)), epoch: UInt32(truncatingIfNeeded: row.integer(4)),
                     nonce: UInt64(bitPattern: row.integer(5)))
             }
-            sinks[SinkKey(spool: id, lane: Int(row.integer(1)))] = SinkState(
+            sinks[SinkKey(spool: spool, lane: Int(row.integer(1)))] = SinkState(
                 generation: row.integer(2), checkpoint: checkpoint)
             return .next
         }

@@ -153,7 +153,7 @@ extension Writer {
             AND number NOT IN (SELECT number FROM topics WHERE state <> 0 ORDER BY number DESC LIMIT ?)
             """
         ).run(.integer(Int64(settings.deletedTopicsKept)))
-        let fresh = try Ledger.load(connection)
+        let fresh = try Ledger.load(connection, outcomes)
         for name in ledger.deleted.subtracting(fresh.deleted) { pending.touched.insert(name) }
         ledger.deleted = fresh.deleted
         ledger.deletedRows = fresh.deletedRows

@@ -1,6 +1,7 @@
 import Broker
 import CoreMetrics
 import Logging
+import Outcomes
 import Primitives
 import Records
 import Store
@@ -20,12 +21,15 @@ struct PendingChanges {
     var records = 0
     var recordBytes: Int64 = 0
     var expiredRecords = 0
+    /// Records whose outcomes retention took.
+    var expiredOutcomes = 0
 }
 
 /// The one writer of the file. Owned by the writer thread; jobs run on it, see `WriterLoop`.
 final class Writer {
     let connection: Connection
     let statements: WriterStatements
+    let outcomes: OutcomeRows
     let settings: EmbeddedBrokerSettings
     let clock: any TimeSource
     /// The state with everything that the open transaction did so far.
@@ -54,7 +58,9 @@ final class Writer {
                 automaticCheckpointPages: 0, pagesMax: settings.pagesMax),
             fileSystem: fileSystem)
         statements = try WriterStatements(connection)
-        ledger = try Ledger.load(connection)
+        outcomes = try OutcomeRows(connection)
+        ledger = try Ledger.load(connection, outcomes)
+        self.metrics.outcomes.report(ledger.outcomes)
     }
 
     /// Runs the jobs as one transaction, each in a savepoint of its own, so that one that fails undoes only itself.
@@ -72,6 +78,7 @@ final class Writer {
             try connection.commit()
             let took = clock.now() - start
             metrics.committed(pending, after: took)
+            if pending.records > 0 { metrics.outcomes.report(ledger.outcomes) }
             if took > settings.slowCommit {
                 log.warning("slow commit", metadata: ["seconds": "\(took.inSeconds)", "jobs": "\(jobs.count)"])
             }
@@ -93,7 +100,7 @@ final class Writer {
             metrics.failed(error.kind.rawValue)
             log.error("job of a transaction failed", metadata: ["error": "\(error)"])
             pending = before
-            ledger = try Ledger.load(connection)
+            ledger = try Ledger.load(connection, outcomes)
             return { job.fail(BrokerError(error)) }
         case .failure(.refused(let error)):
             return { job.fail(error) }
@@ -108,9 +115,6 @@ struct WriterStatements {
     let insertTime: Statement
     let updateCheckpoint: Statement
     let openSink: Statement
-    let insertOutcome: Statement
-    let oldestOutcome: Statement
-    let deleteOutcome: Statement
     let commitOffset: Statement
     let expiring: Statement
 
@@ -132,11 +136,6 @@ struct WriterStatements {
             INSERT INTO sinks (spool, lane, generation) VALUES (?, ?, ?)
             ON CONFLICT (spool, lane) DO UPDATE SET generation = excluded.generation
             """)
-        insertOutcome = try Statement(
-            connection,
-            "INSERT INTO outcomes (spool, lane, first_lsn, last_lsn, records, packed) VALUES (?, ?, ?, ?, ?, ?)")
-        oldestOutcome = try Statement(connection, "SELECT id, records FROM outcomes ORDER BY id LIMIT 1")
-        deleteOutcome = try Statement(connection, "DELETE FROM outcomes WHERE id = ?")
         commitOffset = try Statement(
             connection,
             """

@@ -47,7 +47,7 @@ struct WriterLoop {
         }
         let answers: [() -> Void]
         do throws(StoreError) {
-            if case .reload = before { writer.ledger = try Ledger.load(writer.connection) }
+            if case .reload = before { writer.ledger = try Ledger.load(writer.connection, writer.outcomes) }
             answers = try writer.commit(jobs)
         } catch {
             let brokerError = BrokerError(error)

@@ -13,14 +13,13 @@ public final class Forwarder: Sendable {
     let lanes: [Lane]
     private let threads = Lock<[WorkerThread]>([])
 
-    /// - Parameter outcomes: where the broker keeps the outcomes of hand-overs.
     public init(
-        spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
+        spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters,
         settings: ForwarderSettings = ForwarderSettings(), clock: any TimeSource = SystemClock(),
         log: Logger = Logger(label: "postrider.forwarder"), hooks: ForwarderHooks
     ) {
         let shared = ForwarderShared(
-            spool: spool, sinks: sinks, outcomes: outcomes, deadLetters: deadLetters, settings: settings, clock: clock,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
             log: log, hooks: hooks)
         self.shared = shared
         lanes = (0..<spool.settings.lanes).map { Lane(index: $0, shared: shared) }
@@ -55,7 +54,6 @@ public final class Forwarder: Sendable {
 final class ForwarderShared: Sendable {
     let spool: Spool
     let sinks: any RecordSinkFactory
-    let outcomes: any OutcomeSource
     let deadLetters: DeadLetters
     let settings: ForwarderSettings
     let clock: any TimeSource
@@ -76,12 +74,11 @@ final class ForwarderShared: Sendable {
     }
 
     init(
-        spool: Spool, sinks: any RecordSinkFactory, outcomes: any OutcomeSource, deadLetters: DeadLetters,
-        settings: ForwarderSettings, clock: any TimeSource, log: Logger, hooks: ForwarderHooks
+        spool: Spool, sinks: any RecordSinkFactory, deadLetters: DeadLetters, settings: ForwarderSettings,
+        clock: any TimeSource, log: Logger, hooks: ForwarderHooks
     ) {
         self.spool = spool
         self.sinks = sinks
-        self.outcomes = outcomes
         self.deadLetters = deadLetters
         self.settings = settings
         self.clock = clock

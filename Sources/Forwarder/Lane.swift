@@ -22,7 +22,6 @@ final class Lane: @unchecked Sendable {
     var size: BatchSize
     var breaker: Breaker
     var missing = MissingTopics()
-    private var prepared = PreparedOutcomes()
     /// After a hand-over of many records.
     private var nextHandOver: MonotonicInstant?
     private var wasClaimed = false
@@ -181,11 +180,12 @@ final class Lane: @unchecked Sendable {
             }
             from = after
         }
+        try voidOutcomes(beyond: from, checkpoint: opened.previous?.lsn ?? .zero)
         let dead = try reconcile(from)
         try handOver([], through: from)
         if !wasClaimed, decision != .historyUnknown { try closeAdoption() }
         wasClaimed = true
-        try dropDelivered(through: from, dead: dead)
+        dropDelivered(through: from, dead: dead)
         // With a batch in hand only a delivery shows that the broker is well again.
         if batch.isEmpty { succeeded(delivered: from) }
     }
@@ -234,23 +234,22 @@ final class Lane: @unchecked Sendable {
         return dead
     }
 
-    /// What the checkpoint passed and the spool does not know: the answer of that hand-over was lost.
-    private func dropDelivered(through checkpoint: LSN, dead: [LSN]) throws(LaneFailure) {
-        if checkpoint > spool.delivered(lane: index) {
-            // Where the records are, the broker knows, or told before the commit. First of all: until that is
-            // remembered, nothing moves.
-            do throws(BrokerError) {
-                spool.remember(
-                    try shared.outcomes.recentDeliveries(spool: spool.id, limit: spool.settings.outcomesKept))
-            } catch {
-                throw .broker(error)
-            }
+    /// What was kept before commits that did not happen must never answer for a receipt: to be gone before anything of
+    /// the lane moves on.
+    private func voidOutcomes(beyond from: LSN, checkpoint: LSN) throws(LaneFailure) {
+        do throws(KeepingError) {
+            try spool.lane(index, goesOnAfter: from, checkpoint: checkpoint)
+        } catch {
+            throw .broker(.outcomesUnavailable(error))
         }
+    }
+
+    /// What the checkpoint passed and the spool does not know: the answer of that hand-over was lost. Where the records
+    /// are is kept.
+    private func dropDelivered(through checkpoint: LSN, dead: [LSN]) {
         let settled = batch.settle(batch.count(through: checkpoint))
         spool.advance(
-            lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled,
-            deliveries: prepared.outcomes(recovered: checkpoint), dead: dead)
-        prepared.drop()
+            lane: index, delivered: checkpoint, scanned: batch.undelivered, settled: settled, dead: dead)
     }
 
     // MARK: - The way forward
@@ -322,15 +321,24 @@ final class Lane: @unchecked Sendable {
     private func handOver(_ records: [OutgoingRecord], through lsn: LSN) throws(LaneFailure) -> [Delivery] {
         guard let sink = open.withLock({ $0.sink }) else { preconditionFailure("no sink is open") }
         do throws(BrokerError) {
-            let deliveries = try sink.deliver(
+            return try sink.deliver(
                 records, checkpoint: SinkCheckpoint(lsn: lsn, epoch: spool.epoch, nonce: spool.nonce)
-            ) { prepared.keep($0) }
-            // A claim decides nothing that was in doubt before it.
-            if !records.isEmpty { prepared.drop() }
-            return deliveries
+            ) { deliveries throws(BrokerError) in try keep(deliveries) }
         } catch {
             // Without a record in it, no record was refused, whatever the sink says.
             throw records.isEmpty ? .broker(error) : .batch(error)
+        }
+    }
+
+    /// Where the records will be once the hand-over is committed, for a broker that does not keep it with them.
+    /// Durably, so that their receipts are right after any crash; what was kept before a commit that does not happen,
+    /// the next opening voids.
+    private func keep(_ deliveries: [Delivery]) throws(BrokerError) {
+        guard !deliveries.isEmpty else { return }
+        do throws(KeepingError) {
+            try spool.keep(deliveries, lane: index)
+        } catch {
+            throw .outcomesUnavailable(error)
         }
     }
 
@@ -375,6 +383,16 @@ final class Lane: @unchecked Sendable {
             return status.batchRecordsMax != recordsMax
         }
         if changed { metrics.report(batchRecordsMax: recordsMax) }
+    }
+}
+
+extension BrokerError {
+    /// Nothing is committed whose receipts could not be answered. A sync that failed is not tried again: what the file
+    /// holds, the next start finds out.
+    fileprivate static func outcomesUnavailable(_ error: KeepingError) -> BrokerError {
+        error.isSyncFailure
+            ? BrokerError(.processFatal, code: "outcomes_sync_failed", detail: error.description)
+            : BrokerError(.retriable, code: "outcomes_unavailable", detail: error.description, alarm: true)
     }
 }
 

@@ -2,13 +2,15 @@ import API
 import Broker
 import EmbeddedBroker
 import KafkaBroker
+import Outcomes
 import Primitives
 import Spool
 
 /// A broker behind its protocols, whichever it is: what the gateway needs of it.
 struct BrokerParts: Sendable {
     var sinks: any RecordSinkFactory
-    var outcomes: any OutcomeSource
+    /// Where it keeps outcomes with its hand-overs; nil: it keeps none, and the spool does.
+    var outcomes: OutcomeReader?
     var source: any RecordSource
     var offsets: any OffsetStore
     var topics: any TopicAdmin
@@ -42,7 +44,7 @@ extension BrokerParts {
             directory: directory, settings: settings.broker, clock: clock, timers: timers, failed: failed)
         let guarantee = broker.guarantee.rawValue
         return Self(
-            sinks: broker, outcomes: broker, source: broker, offsets: broker, topics: broker,
+            sinks: broker, outcomes: broker.outcomes, source: broker, offsets: broker, topics: broker,
             health: { GatewayView.Broker(kind: BrokerKind.embedded.rawValue, guarantee: guarantee, reachable: true) },
             close: { broker.close() })
     }
@@ -66,7 +68,7 @@ extension BrokerParts {
         let sinks = KafkaSinks(settings: settings.kafka, maxMessageBytes: { topics.messageBytesMax(of: $0) })
         let guarantee = sinks.guarantee.rawValue
         return Self(
-            sinks: sinks, outcomes: sinks, source: source, offsets: offsets, topics: topics,
+            sinks: sinks, outcomes: nil, source: source, offsets: offsets, topics: topics,
             health: {
                 let health = topics.health
                 let isAway = health.isReachable == false

@@ -91,8 +91,6 @@ public final class Gateway: Sendable {
         let deadLetters: DeadLetters
         do throws(BrokerError) {
             broker = try BrokerParts.open(settings, clock: clock, timers: timers) { _ in ended(.brokerFatal) }
-            spool.remember(
-                try broker.outcomes.recentDeliveries(spool: spool.id, limit: settings.spool.outcomesKept))
             consumers = try Consumers(
                 source: broker.source, offsets: broker.offsets, topics: broker.topics,
                 submitter: SpoolSubmitter(
@@ -105,15 +103,20 @@ public final class Gateway: Sendable {
             throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
         }
         do throws(StoreError) {
+            if let reader = broker.outcomes {
+                spool.findOutcomes(with: reader)
+            } else {
+                try spool.keepOutcomes(in: Self.spoolDirectory(settings), settings: settings.receipts)
+            }
             deadLetters = try DeadLetters(
                 directory: settings.dataDirectory + "/dead-letters", settings: settings.deadLetters)
         } catch {
-            throw StartError(.cannotStart, "dead letters: \(error)")
+            throw StartError(.cannotStart, "dead letters, outcomes: \(error)")
         }
         let spool = spool
         let forwarder = Forwarder(
-            spool: spool, sinks: sinks(broker.sinks), outcomes: broker.outcomes, deadLetters: deadLetters,
-            settings: settings.forwarder, clock: clock,
+            spool: spool, sinks: sinks(broker.sinks), deadLetters: deadLetters, settings: settings.forwarder,
+            clock: clock,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in
                     ended(code == "spool_owned_elsewhere" ? .spoolOwnedElsewhere : .brokerFatal)
@@ -172,12 +175,14 @@ public final class Gateway: Sendable {
         try checkDirectory(kind, settings)
         do throws(JournalError) {
             return try Spool.open(
-                directory: settings.dataDirectory + "/spool", settings: settings.spool, fileSystem: fileSystem,
+                directory: spoolDirectory(settings), settings: settings.spool, fileSystem: fileSystem,
                 clock: clock, timers: timers, failed: { _ in failed() })
         } catch {
             throw StartError(error)
         }
     }
+
+    private static func spoolDirectory(_ settings: Settings) -> String { settings.dataDirectory + "/spool" }
 
     /// Locks, syncs and SQLite's log need a file system of this machine.
     private static func checkDirectory(_ kind: FileSystemKind, _ settings: Settings) throws(StartError) {

@@ -6,6 +6,7 @@ import Forwarder
 import HTTPServer
 import Journal
 import KafkaBroker
+import Outcomes
 import Spool
 import Telemetry
 
@@ -48,6 +49,8 @@ extension Settings {
 
     /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
     public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
+
+    private static let requestAges = Duration.seconds(1)...Duration.seconds(366 * 24 * 3600)
 
     private static let upToTheBroker: [SettingKey] = [
         count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
@@ -94,7 +97,6 @@ extension Settings {
             "Start although the data directory is on NFS, SMB or alike; else that is refused."),
         duration("spool.commit_delay", \.spool.journal.commitDelay, "Waits for company before a sync."),
         duration("spool.sync_timeout", \.spool.journal.syncTimeout, "After it, waiting requests get 503 unknown."),
-        count("spool.outcomes_kept", \.spool.outcomesKept, 0...10_000_000, "Delivered records that receipts know."),
         count(
             "spool.outcome_waits_max", \.spool.outcomeWaitsMax, 0...1_000_000,
             "Requests that wait for outcomes; more are answered at once."),
@@ -145,6 +147,14 @@ extension Settings {
             "forwarder.stop_timeout", \.forwarder.stopTimeout,
             "How long a graceful stop lets hand-overs end before it interrupts them."),
 
+        duration("receipts.retention", \.receipts.retention, "How long receipts tell where records are, at least."),
+        bytes64(
+            "receipts.bytes_max", \.receipts.bytesMax,
+            "What is kept for receipts; past it the oldest is forgotten sooner."),
+        count(
+            "receipts.in_memory", \.spool.outcomesInMemory, 0...10_000_000,
+            "Delivered records whose receipts need no disk."),
+
         SettingKey(
             name: "broker.kind", help: "Where records go: embedded, or kafka.", expected: "embedded or kafka",
             set: { settings, text in
@@ -176,6 +186,19 @@ extension Settings {
         count(
             "dead_letters.ends_kept", \.deadLetters.endsKept, 0...10_000_000,
             "Dead letters sent again or discarded that receipts know."),
+
+        duration(
+            "idempotency.lifetime", \.spool.idempotency.lifetime, within: Self.requestAges,
+            "For so long a key answers repetitions."),
+        count(
+            "idempotency.keys_max", \.spool.idempotency.keysMax, 1...100_000_000,
+            "Keys that are remembered; a request with another is refused with 503."),
+        count(
+            "idempotency.producers_max", \.spool.idempotency.producersMax, 1...1_000_000,
+            "Producers whose sequence is remembered; another one is refused with 503."),
+        duration(
+            "idempotency.producer_idle", \.spool.idempotency.producerIdle, within: Self.requestAges,
+            "A producer that sent nothing for so long is forgotten, and begins at 1."),
 
         duration("consumers.ack_deadline", \.consumers.ackDeadlineDefault, "For consumers that name none."),
         count("consumers.max_in_flight", \.consumers.maxInFlightDefault, 1...100_000, "For consumers that name none."),

@@ -7,6 +7,7 @@ public import Forwarder
 public import HTTPServer
 import Journal
 public import KafkaBroker
+public import Outcomes
 public import Spool
 public import Telemetry
 
@@ -25,6 +26,7 @@ public struct Settings: Sendable {
     public var broker = EmbeddedBrokerSettings()
     public var kafka = KafkaBrokerSettings()
     public var deadLetters = DeadLettersSettings()
+    public var receipts = OutcomesSettings()
     public var consumers = ConsumersSettings()
     public var limits = APISettings()
     public var log = LogSettings()
@@ -186,6 +188,7 @@ public struct Settings: Sendable {
         // The forwarder counts librdkafka's copies in its memory: a queue holds what it hands over.
         settings.kafka.producerQueueBytes = min(
             max(forwarder.memoryMax, 2 * settings.kafka.recordBytesMax), Self.producerQueueBytesMax)
+        settings.broker.outcomes = receipts
         settings.consumers.pollWaitMax = limits.waitMax
         settings.consumers.pollsWaitingPerConsumerMax = min(
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)

@@ -16,6 +16,9 @@ struct Append: Sendable {
     var count: Int
     /// Combined by OR over a frame and given to `published`: the spool's lanes.
     var tag: UInt64
+    /// Told once, when it is certain whether the records are stored: before the completion, or, where that says that
+    /// the outcome is unknown, later. nil: nothing of them is stored, and nothing will be found.
+    var fate: (@Sendable (Appended?) -> Void)?
     var completion: @Sendable (Result<Appended, AppendFailure>) -> Void
 }
 

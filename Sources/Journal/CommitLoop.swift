@@ -13,6 +13,9 @@ final class CommitLoop: @unchecked Sendable {
     private var unsyncedTag: UInt64 = 0
     private var syncDue: MonotonicInstant?
     private var lastActivity: MonotonicInstant
+    /// Of the group whose frame failed for lack of space and could not even be cut off: a start may find it until the
+    /// next segment has its name. At most one group, since intake is closed until then.
+    private var undecided: [@Sendable (Appended?) -> Void] = []
 
     private var settings: JournalSettings { shared.settings }
 
@@ -24,17 +27,19 @@ final class CommitLoop: @unchecked Sendable {
 
     enum Work {
         case group
+        case decide
         case stop
     }
 
     func run() {
-        while turn(shared.queue.wait(until: nextDeadline(), for: Self.work)) {}
+        while turn(shared.queue.wait(until: nextDeadline(), for: work)) {}
     }
 
     /// What the queue has for the writer; nil: nothing yet.
-    static func work(in queue: inout AppendQueue) -> Work? {
+    func work(in queue: inout AppendQueue) -> Work? {
         if queue.phase == .failed { return .stop }
         if !queue.waiting.isEmpty { return .group }
+        if !undecided.isEmpty, queue.phase == .running { return .decide }
         return queue.phase == .closing ? .stop : nil
     }
 
@@ -46,6 +51,8 @@ final class CommitLoop: @unchecked Sendable {
         switch work {
         case .group:
             commit(takeGroup())
+        case .decide:
+            decide()
         case .stop:
             finish()
             return false
@@ -97,7 +104,7 @@ final class CommitLoop: @unchecked Sendable {
             for append in group { frame.append(contentsOf: append.body) }
             unsynced.append(try writer.write(&frame, count: count))
         } catch {
-            return writeFailed(error)
+            return writeFailed(error, group)
         }
         for append in group { unsyncedTag |= append.tag }
         shared.metrics.groupRecords.record(count)
@@ -105,16 +112,26 @@ final class CommitLoop: @unchecked Sendable {
         shared.metrics.bytes.increment(by: bytes)
         switch settings.sync {
         case .always:
-            guard sync() else { return }
+            // The watchdog may have answered the group: its fate is told all the same.
+            guard sync(deciding: group, first: first) else { return }
             answer(first: first, synced: true)
         case .interval(let interval):
             if syncDue == nil { syncDue = shared.clock.now() + interval }
             let written = writer.next
             shared.index.withLock { $0.written = written }
+            tellFate(of: group, first: first, synced: false)
             answer(first: first, synced: false)
             if let due = syncDue, due <= shared.clock.now() { syncUnsynced() }
         }
         lastActivity = shared.clock.now()
+    }
+
+    private func tellFate(of group: [Append], first: LSN, synced: Bool) {
+        var lsn = first
+        for append in group {
+            append.fate?(Appended(first: lsn, synced: synced))
+            lsn = LSN(rawValue: lsn.rawValue + UInt64(append.count))
+        }
     }
 
     /// Answers what is in flight, in order; the watchdog may have answered it before.
@@ -139,7 +156,9 @@ final class CommitLoop: @unchecked Sendable {
     }
 
     /// Publishes what was synced: first to readers, then to the owner.
-    private func sync() -> Bool {
+    ///
+    /// - Parameter group: learns before anybody sees its records that they are stored, at `first`.
+    private func sync(deciding group: [Append] = [], first: LSN = .zero) -> Bool {
         let start = shared.clock.now()
         do throws(FileSystemError) {
             try writer.sync()
@@ -153,6 +172,7 @@ final class CommitLoop: @unchecked Sendable {
             shared.metrics.slowSyncs.increment()
             shared.log.warning("slow sync", metadata: ["milliseconds": "\(took.wholeMilliseconds)"])
         }
+        tellFate(of: group, first: first, synced: true)
         publish()
         return true
     }
@@ -212,7 +232,26 @@ final class CommitLoop: @unchecked Sendable {
         if let empty, empty.path != info.path { shared.removeEmptySegment(empty.path) }
         shared.metrics.rollSeconds.recordNanoseconds((shared.clock.now() - began).wholeNanoseconds)
         shared.keeper.poke()
+        tellUndecided()
         return true
+    }
+
+    /// The next segment begins at the first LSN of the frame that failed, so no start takes that for a good one.
+    private func tellUndecided() {
+        let fates = undecided
+        undecided = []
+        for fate in fates { fate(nil) }
+    }
+
+    /// There is space again, and perhaps nothing to write before somebody knows what became of the last group.
+    private func decide() {
+        shared.queue.withLock { $0.busySince = shared.clock.now() }
+        do throws(FileSystemError) {
+            guard try prepareSegment(bytes: 0, count: 0) else { return }
+        } catch {
+            return writeFailed(error, [])
+        }
+        idle()
     }
 
     /// Ends the active segment, if there is one. - Precondition: it is synced.
@@ -241,14 +280,15 @@ final class CommitLoop: @unchecked Sendable {
             var frame = FrameEncoder.emptyFrame(bodyBytes: 0)
             _ = try writer.write(&frame, count: 0)
         } catch {
-            return writeFailed(error)
+            return writeFailed(error, [])
         }
         if sync() { idle() }
     }
 
     // MARK: - Trouble
 
-    private func writeFailed(_ error: FileSystemError) {
+    /// - Parameter group: whose frame it was.
+    private func writeFailed(_ error: FileSystemError, _ group: [Append]) {
         guard error.isNoSpace, !error.isSync else { return fail(.io(error)) }
         let isCutOff: Bool
         do throws(FileSystemError) {
@@ -256,6 +296,8 @@ final class CommitLoop: @unchecked Sendable {
         } catch {
             return fail(.io(error))
         }
+        let fates = group.compactMap(\.fate)
+        if isCutOff { for fate in fates { fate(nil) } } else { undecided += fates }
         // What was written before under `interval` was answered: it is published, not refused.
         if !unsynced.isEmpty, !sync() { return }
         seal()
@@ -266,7 +308,7 @@ final class CommitLoop: @unchecked Sendable {
             return (queue.inFlight, queue.takeAll())
         }
         shared.log.error("no disk space, intake is closed", metadata: ["error": "\(error)"])
-        shared.refuse(inFlight, .noSpace(wasWritten: !isCutOff))
+        shared.answer(inFlight, .noSpace(wasWritten: !isCutOff))
         shared.refuse(waiting, .noSpace(wasWritten: false))
         shared.keeper.spaceIsGone()
     }

@@ -26,6 +26,12 @@ public final class Journal: Sendable {
 
         let parts: Parts
 
+        /// Whether this journal ever ran under the epoch.
+        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.epochs.contains { $0.number == epoch } }
+
+        /// Ranges whose loss an operator accepted.
+        public var quarantined: [Range<LSN>] { parts.meta.meta.quarantined }
+
         struct Parts {
             var directory: String
             var settings: JournalSettings
@@ -208,16 +214,20 @@ public final class Journal: Sendable {
     ///
     /// - Parameters:
     ///   - tag: given to `JournalHooks.published`, combined by OR over a frame.
+    ///   - fate: called once as soon as it is certain whether the records are stored, with nil when they are not and
+    ///     never will be: before `published` and `completion`, or later when that said that the outcome is unknown. Not
+    ///     at all when the process has to end before that; then recovery decides. On the same threads, under the same
+    ///     rules.
     ///   - completion: called once, on the journal's thread or, for a refusal, on the caller's.
     public func append(
-        _ records: JournalRecords, tag: UInt64,
+        _ records: JournalRecords, tag: UInt64, fate: (@Sendable (Appended?) -> Void)? = nil,
         completion: @escaping @Sendable (Result<Appended, AppendFailure>) -> Void
     ) {
         precondition(records.count > 0)
         let (refusal, wake) = shared.queue.withLock { queue -> (AppendFailure?, Bool) in
             if let refusal = queue.refusal(bytes: records.bytes, settings: settings) { return (refusal, false) }
             queue.waiting.append(
-                Append(body: records.writer.bytes, count: records.count, tag: tag, completion: completion))
+                Append(body: records.writer.bytes, count: records.count, tag: tag, fate: fate, completion: completion))
             queue.waitingBytes += records.bytes
             // While the writer is busy it looks at the queue again by itself; while it waits for company
             // (`commitDelay`) only a full group ends that.
@@ -226,6 +236,7 @@ public final class Journal: Sendable {
         }
         if let refusal {
             shared.metrics.countRefusal(refusal)
+            fate?(nil)
             completion(.failure(refusal))
         } else if wake {
             shared.queue.signal()
@@ -254,6 +265,10 @@ public final class Journal: Sendable {
 
     /// The keeper is in a call to the disk for longer than `syncTimeout`. Any thread.
     public var isHousekeepingStalled: Bool { shared.housekeeping.withLock { $0.isStalled } }
+
+    /// Somebody who may use the reserve found no space: sets it free. It is made again when the next segment is. Any
+    /// thread.
+    public func emptyReserve() { shared.keeper.spaceIsGone() }
 
     /// Drawn by this process, and kept with its epochs.
     public var nonce: UInt64 { shared.meta.nonce }

@@ -70,7 +70,7 @@ final class JournalShared: Sendable {
         queue.broadcast()
         guard first else { return }
         log.critical("journal failed", metadata: ["error": "\(error)"])
-        refuse(written, .failed(wasWritten: true))
+        answer(written, .failed(wasWritten: true))
         refuse(waiting, .failed(wasWritten: false))
         hooks.failed(error)
     }
@@ -121,11 +121,18 @@ final class JournalShared: Sendable {
         }
         guard let (written, waiting) = stalled else { return }
         log.error("a sync hangs, intake is closed until it returns", metadata: ["waiting": "\(written.count)"])
-        refuse(written, .stalled(wasWritten: true))
+        answer(written, .stalled(wasWritten: true))
         refuse(waiting, .stalled(wasWritten: false))
     }
 
+    /// Of appends that were never written.
     func refuse(_ appends: [Append], _ failure: AppendFailure) {
+        for append in appends { append.fate?(nil) }
+        answer(appends, failure)
+    }
+
+    /// Of appends whose fate is told by the writer, if anybody can.
+    func answer(_ appends: [Append], _ failure: AppendFailure) {
         for append in appends {
             metrics.countRefusal(failure)
             append.completion(.failure(failure))

@@ -29,7 +29,7 @@ final class KeeperSignal: Sendable {
         monitor.signal()
     }
 
-    /// The writer found no space.
+    /// The writer found no space, or somebody who may use the reserve.
     func spaceIsGone() {
         monitor.withLock { $0.spaceGone = true }
         monitor.signal()
@@ -155,7 +155,11 @@ final class Keeper: @unchecked Sendable {
                 queue.phase = .running
                 return true
             }
-            if reopened { shared.log.notice("disk space is back, intake is open") }
+            if reopened {
+                // The writer may have something to decide before anybody sends it more.
+                shared.queue.signal()
+                shared.log.notice("disk space is back, intake is open")
+            }
         } catch {
             if error.isSync { return shared.fail(.io(error)) }
             // The writer makes its own segment without a spare, and closes intake where that fails too.

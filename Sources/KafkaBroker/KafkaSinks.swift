@@ -4,7 +4,7 @@ import Primitives
 public import Records
 
 /// Opens the sinks of lanes on a Kafka cluster. Any thread may call.
-public final class KafkaSinks: RecordSinkFactory, OutcomeSource {
+public final class KafkaSinks: RecordSinkFactory {
     public let guarantee: Guarantee
     /// librdkafka keeps a copy of what is under way.
     public let memoryFactor = 2
@@ -61,9 +61,6 @@ public final class KafkaSinks: RecordSinkFactory, OutcomeSource {
             .processFatal, code: error.code,
             detail: "the cluster does not grant the guarantee \(guarantee.rawValue): \(error.detail)")
     }
-
-    /// Kafka keeps none: each hand-over tells `prepared`.
-    public func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery] { [] }
 
     /// The process stops: openings that are under way, later ones, and hand-overs end within about a second with a
     /// retriable error. Any thread; never blocks.

@@ -1,3 +1,5 @@
+public import Primitives
+
 /// Log sequence number: names one record of one spool for ever. The epoch is in the upper 32 bits, the sequence within
 /// it in the lower; every start of a spool takes a new, greater epoch, so no LSN is used twice. Receipts contain it.
 public struct LSN: RawRepresentable, Comparable, Hashable, Sendable, CustomStringConvertible {
@@ -43,6 +45,22 @@ public struct SpoolID: Hashable, Sendable, CustomStringConvertible {
         SpoolID(
             high: UInt64.random(in: .min ... .max) & ~0xF000 | 0x4000,
             low: UInt64.random(in: .min ... .max) & ~(0b11 << 62) | 0b10 << 62)
+    }
+
+    /// From `bytes`; nil when there are not 16.
+    public init?(bytes: ByteSlice) {
+        guard bytes.count == 16 else { return nil }
+        self.init(
+            high: bytes.littleEndian(at: bytes.startIndex, as: UInt64.self).byteSwapped,
+            low: bytes.littleEndian(at: bytes.startIndex + 8, as: UInt64.self).byteSwapped)
+    }
+
+    /// The 16 bytes in their order (RFC 9562).
+    public var bytes: ByteSlice {
+        var writer = ByteWriter(capacity: 16)
+        writer.integer(high.byteSwapped)
+        writer.integer(low.byteSwapped)
+        return writer.bytes[...]
     }
 
     /// Eight characters of lower-case base 32 from the leading 40 bits: the gateway's name in receipts.

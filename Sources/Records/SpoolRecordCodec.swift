@@ -5,7 +5,8 @@ public import Primitives
 /// | bytes | field |
 /// |---|---|
 /// | 1 | form: 1 |
-/// | 1 | flags: bit 0, the gateway set the timestamp; bit 1, it sends a dead letter again; the others are 0 |
+/// | 1 | flags: bit 0, the gateway set the timestamp; bit 1, it sends a dead letter again; bit 2, it is the first of a
+/// request that may be repeated; the others are 0 |
 /// | 1 | lane |
 /// | 1 | length of the topic's name |
 /// | 4 | partition, −1 for "choose" |
@@ -15,18 +16,25 @@ public import Primitives
 /// | 4 | number of headers |
 /// | … | topic, key, value, then each header: 2-byte length and name, 4-byte length (−1 null) and value |
 /// | 8 | with bit 1: the dead letter's LSN |
+/// | 53 | with bit 2: the request's `RequestStamp` |
 public enum SpoolRecordCodec {
     static let form: UInt8 = 1
     static let fixedBytes = 28
     private static let timestampIsGateways: UInt8 = 1
     private static let redelivers: UInt8 = 2
+    private static let stamped: UInt8 = 4
 
     /// Appends the record's binary form.
-    public static func encode(_ spooled: SpoolRecord, lane: UInt8, to writer: inout ByteWriter) {
+    ///
+    /// - Parameter stamp: of the request whose first record it is; nil for a request that cannot be told from others.
+    public static func encode(
+        _ spooled: SpoolRecord, lane: UInt8, stamp: RequestStamp? = nil, to writer: inout ByteWriter
+    ) {
         let record = spooled.record
         writer.integer(form)
         writer.integer(
-            (spooled.timestampIsGateways ? timestampIsGateways : 0) | (spooled.redelivers == nil ? 0 : redelivers))
+            (spooled.timestampIsGateways ? timestampIsGateways : 0) | (spooled.redelivers == nil ? 0 : redelivers)
+                | (stamp == nil ? 0 : stamped))
         writer.integer(lane)
         writer.integer(UInt8(spooled.topic.text.utf8.count))
         writer.integer(spooled.partition ?? -1)
@@ -42,9 +50,10 @@ public enum SpoolRecordCodec {
             writer.optionalSlice(header.value)
         }
         if let dead = spooled.redelivers { writer.integer(dead.rawValue) }
+        stamp?.encode(to: &writer)
     }
 
-    /// Upper bound of the encoded size, for reserving memory.
+    /// Upper bound of the encoded size without a stamp, for reserving memory.
     public static func encodedBytes(_ spooled: SpoolRecord) -> Int {
         fixedBytes + spooled.topic.text.utf8.count + spooled.record.bytes + 6 * spooled.record.headers.count
             + (spooled.redelivers == nil ? 0 : 8)
@@ -55,12 +64,26 @@ public enum SpoolRecordCodec {
         encoded.count >= fixedBytes ? encoded[encoded.startIndex + 2] : nil
     }
 
+    /// The stamp of an encoded record without decoding the rest; nil where there is none, or the form is not known.
+    ///
+    /// - Throws: when the record is too short for the stamp that it says it has, or the stamp makes no sense.
+    public static func stamp(of encoded: ByteSlice) throws(MalformedBytes) -> RequestStamp? {
+        guard encoded.count >= fixedBytes, encoded[encoded.startIndex] == form,
+            encoded[encoded.startIndex + 1] & stamped != 0
+        else { return nil }
+        guard encoded.count >= fixedBytes + RequestStamp.bytes else { throw MalformedBytes("no room for a stamp") }
+        var reader = ByteReader(encoded.suffix(RequestStamp.bytes))
+        return try RequestStamp(decoding: &reader)
+    }
+
     /// Key, value and header values share `encoded`'s storage.
     public static func decode(_ encoded: ByteSlice) throws(MalformedBytes) -> SpoolRecord {
         var reader = ByteReader(encoded)
         guard try reader.integer(UInt8.self) == form else { throw MalformedBytes("unknown record form") }
         let flags = try reader.integer(UInt8.self)
-        guard flags & ~(timestampIsGateways | redelivers) == 0 else { throw MalformedBytes("unknown record flags") }
+        guard flags & ~(timestampIsGateways | redelivers | stamped) == 0 else {
+            throw MalformedBytes("unknown record flags")
+        }
         _ = try reader.integer(UInt8.self)
         let topicLength = Int(try reader.integer(UInt8.self))
         let partition = try reader.integer(Int32.self)
@@ -81,6 +104,7 @@ public enum SpoolRecordCodec {
             headers.append(RecordHeader(name: name, value: try reader.optionalSlice()))
         }
         let dead = flags & redelivers == 0 ? nil : LSN(rawValue: try reader.integer())
+        if flags & stamped != 0 { _ = try RequestStamp(decoding: &reader) }
         guard reader.remaining == 0 else { throw MalformedBytes("\(reader.remaining) bytes after the record") }
         return SpoolRecord(
             topic: topic, partition: partition == -1 ? nil : partition,

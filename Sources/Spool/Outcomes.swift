@@ -5,13 +5,17 @@ public enum Outcome: Hashable, Sendable {
     /// In the spool, not yet at the broker.
     case accepted
     case delivered(Delivery)
-    /// Delivered or dead, and where it is is not known: an earlier process left the record, and the broker keeps no
-    /// outcomes or no longer has this one.
+    /// Accepted by an earlier process, and dead, or delivered where nobody knows: what would tell was lost, or the
+    /// spool was adopted.
     case settled
-    /// Settled, and no longer remembered how.
+    /// Settled, if it ever was accepted, and no longer remembered how.
     case expired
+    /// No hand-over had it, and everything near it is remembered: it is dead, or was never accepted.
+    case untraced
     /// This spool never gave out the receipt.
     case unknown
+    /// What would tell is broken.
+    case damaged(String)
 }
 
 /// The last delivered records, in the runs in which they were handed over: adding a run costs the same whatever its

@@ -73,12 +73,17 @@ public final class Spool: Sendable {
     let state: Lock<SpoolState>
     /// Apart from `state`, which every request and every commit needs.
     let outcomes: Lock<OutcomeState>
+    let kept = Lock(KeptOutcomes.none)
+    /// Apart from both, which requests without a key or a sequence do not need.
+    let requests: Requests
     /// Wakes the lanes' threads.
     private let wakeups: [LaneWakeup]
     let backlogs: [LaneBacklog]
     let parkedFiles: ParkedFiles
     let parker: Parker
     private let parkerThread = Lock<WorkerThread?>(nil)
+    private let saver: RequestSaver
+    private let saverThread = Lock<WorkerThread?>(nil)
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
     private let damageRefusals = Counter(label: "postrider_spool_damaged_lane_refusals_total")
@@ -99,9 +104,22 @@ public final class Spool: Sendable {
         clock: any TimeSource = SystemClock(), timers: any Timers, nonce: UInt64 = .random(in: 1 ... .max),
         log: Logger = Logger(label: "postrider.journal"), failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
+        try open(
+            directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers,
+            nonce: nonce, log: log, requestStore: RequestFile(directory: directory, fileSystem: fileSystem),
+            requestClock: clock, failed: failed)
+    }
+
+    /// As above, with another store of requests, and another clock for them: for tests.
+    static func open(
+        directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
+        timers: any Timers, nonce: UInt64 = .random(in: 1 ... .max), log: Logger, requestStore: any RequestStore,
+        requestClock: any TimeSource,
+        failed: @escaping @Sendable (JournalError) -> Void
+    ) throws(JournalError) -> Spool {
         let spool = try prepare(
             directory: directory, settings: settings, fileSystem: fileSystem, clock: clock, timers: timers,
-            nonce: nonce, log: log, failed: failed)
+            nonce: nonce, log: log, requestStore: requestStore, requestClock: requestClock, failed: failed)
         spool.start()
         return spool
     }
@@ -109,25 +127,30 @@ public final class Spool: Sendable {
     /// The same without threads: `start` is next.
     static func prepare(
         directory: String, settings: SpoolSettings, fileSystem: any FileSystem, clock: any TimeSource,
-        timers: any Timers, nonce: UInt64, log: Logger, failed: @escaping @Sendable (JournalError) -> Void
+        timers: any Timers, nonce: UInt64, log: Logger, requestStore: any RequestStore, requestClock: any TimeSource,
+        failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) -> Spool {
         let opened = try Journal.open(
             directory: directory, settings: settings.journal, lanes: settings.lanes, fileSystem: fileSystem,
             clock: clock, nonce: nonce, log: log)
         let files = ParkedFiles(parent: directory, spool: opened.spool, fileSystem: fileSystem, log: log)
-        return try Spool(opened, files: files, settings: settings, clock: clock, timers: timers, failed: failed)
+        return try Spool(
+            opened, files: files, settings: settings, clock: clock, timers: timers, requestStore: requestStore,
+            requestClock: requestClock, failed: failed)
     }
 
     private init(
         _ opened: Journal.Opened, files: ParkedFiles, settings: SpoolSettings, clock: any TimeSource,
-        timers: any Timers, failed: @escaping @Sendable (JournalError) -> Void
+        timers: any Timers, requestStore: any RequestStore, requestClock: any TimeSource,
+        failed: @escaping @Sendable (JournalError) -> Void
     ) throws(JournalError) {
-        var cursors: LaneCursors
+        let checkpoint: SpoolCheckpoint
         do throws(MalformedBytes) {
-            cursors = try LaneCursors(decoding: opened.owner, lanes: opened.lanes)
+            checkpoint = try SpoolCheckpoint(decoding: opened.owner, lanes: opened.lanes)
         } catch {
             throw .unreadable(path: files.parent + "/CHECKPOINT", reason: error.what)
         }
+        var cursors = checkpoint.cursors
         let parked: ParkedLanes
         do throws(FileSystemError) {
             parked = try files.recover(cursors)
@@ -145,8 +168,12 @@ public final class Spool: Sendable {
         let state = Lock(SpoolState(cursors: cursors, parked: parked, durable: opened.end))
         outcomes = Lock(
             OutcomeState(
-                recent: RecentOutcomes(capacity: settings.outcomesKept),
+                recent: RecentOutcomes(capacity: settings.outcomesInMemory),
                 waits: OutcomeWaits(countMax: settings.outcomeWaitsMax, delivered: cursors.lanes.map(\.delivered))))
+        let requests = try Requests.recover(
+            opened, mark: checkpoint.requests, store: requestStore, settings: settings.idempotency,
+            clock: requestClock, log: files.log)
+        self.requests = requests
         let wakeups = (0..<opened.lanes).map { _ in LaneWakeup() }
         self.state = state
         self.wakeups = wakeups
@@ -163,17 +190,20 @@ public final class Spool: Sendable {
                         state.cursors.lanes[lane].found(in: lsns)
                     }
                 }
+                requests.signal.published(usedBytes: usedBytes)
                 for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
                     wakeups[lane].hasWork()
                     backlogs[lane].report()
                 }
             },
             checkpoint: { usedBytes in
-                state.withLock { state in
+                let mark = requests.mark(state)
+                return state.withLock { state in
                     state.usedBytes = usedBytes
                     state.parked.checkpointMade()
-                    let released = state.cursors.released(durable: state.durable)
-                    return (released, state.cursors.encoded(durable: state.durable))
+                    let released = min(state.cursors.released(durable: state.durable), mark.covered)
+                    let checkpoint = SpoolCheckpoint(cursors: state.cursors, requests: mark)
+                    return (released, checkpoint.encoded(durable: state.durable))
                 }
             },
             checkpointed: { state.withLock { $0.parked.checkpointSynced() } },
@@ -185,33 +215,53 @@ public final class Spool: Sendable {
         for backlog in backlogs { backlog.report() }
         parkedFiles = files
         parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
+        saver = RequestSaver(
+            requests, store: requestStore, spool: opened.spool, state: state, settings: settings.idempotency,
+            log: files.log)
     }
 
     /// Starts the threads; once.
     private func start() {
         journal.start()
-        let parker = parker
-        let thread = WorkerThread(name: "spool-parker") { parker.run() }
-        parkerThread.withLock { $0 = thread }
+        let (parker, saver) = (parker, saver)
+        let parkerThread = WorkerThread(name: "spool-parker") { parker.run() }
+        let saverThread = WorkerThread(name: "spool-requests") { saver.run() }
+        self.parkerThread.withLock { $0 = parkerThread }
+        self.saverThread.withLock { $0 = saverThread }
     }
 
     /// Ends intake in order and releases the directory. Blocks; the lanes must have stopped.
     public func close() {
         parker.stop()
         parkerThread.withLock { $0 }?.join()
+        // Before the last CHECKPOINT. What is accepted meanwhile the next start reads from the journal.
+        requests.signal.stop()
+        saverThread.withLock { $0 }?.join()
         journal.close()
         for wakeup in wakeups { wakeup.end() }
     }
 
     // MARK: - Intake
 
+    /// Says whether a request that can be told from others is a new one, before anything else is asked about it: what
+    /// was accepted is answered also when its topic is gone or the spool is full. Never blocks.
+    public func admit(_ identity: RequestIdentity) -> Admission {
+        requests.admit(identity) { end in settings.syncsFirst || end <= durable }
+    }
+
+    /// What is remembered of requests that can be told from others.
+    public var idempotency: IdempotencyStatus { requests.status }
+
     /// Accepts all of the records or none. Never blocks.
     ///
     /// - Parameters:
     ///   - records: 1 or more.
+    ///   - claim: of `admit`, for one call: the request's repetitions are known from before the completion on. When the
+    ///     records are not stored the claim is given up; where the outcome is unknown, as soon as it is known.
     ///   - completion: once, on the journal's thread, or on the caller's for a refusal.
     public func submit(
-        _ records: [SpoolRecord], completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
+        _ records: [SpoolRecord], claim: RequestClaim? = nil,
+        completion: @escaping @Sendable (Result<Acceptance, SpoolRefusal>) -> Void
     ) {
         var lanes: UInt64 = 0
         // Nearly every request is for one topic.
@@ -221,21 +271,31 @@ public final class Spool: Sendable {
             last = (record.topic, lane)
             lanes |= 1 << UInt64(lane)
         }
-        if let refusal = refusal(of: records, lanes: lanes) { return completion(.failure(refusal)) }
+        if let refusal = refusal(of: records, lanes: lanes) {
+            claim?.abandon()
+            return completion(.failure(refusal))
+        }
+        let handed = claim?.handOver(records: records.count)
+        var stamp = handed?.stamp
         var body = JournalRecords(
-            capacity: records.reduce(0) { $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes })
+            capacity: records.reduce(stamp == nil ? 0 : RequestStamp.bytes) {
+                $0 + SpoolRecordCodec.encodedBytes($1) + JournalRecords.overheadBytes
+            })
         var counts = TopicCounts()
         for record in records {
             if record.topic != last?.topic {
                 last = (record.topic, Records.lane(of: record.topic, lanes: settings.lanes))
             }
             counts.add(record.topic)
-            body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, to: &$0) }
+            body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, stamp: stamp, to: &$0) }
+            // With the first record only.
+            stamp = nil
         }
         let count = records.count
         // Before the journal has them: a lane may deliver them before the completion runs.
         counts.forEach { backlog(of: $0).add($0, $1) }
-        journal.append(body, tag: lanes) { [counts, self] result in
+        let fate = handed.map { handed in { @Sendable in handed.settle($0) } }
+        journal.append(body, tag: lanes, fate: fate) { [counts, self] result in
             switch result {
             case .success(let appended):
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
@@ -382,12 +442,6 @@ public final class Spool: Sendable {
             backlogs[lane].report()
         }
         for call in calls { call.told(call.news) }
-    }
-
-    /// Adds outcomes that the broker kept, after a start or a lost answer.
-    public func remember(_ deliveries: [Delivery]) {
-        let sorted = deliveries.sorted { $0.lsn < $1.lsn }
-        outcomes.withLock { $0.recent.add(sorted) }
     }
 
     /// What of a lane is parked; nil while it is not.

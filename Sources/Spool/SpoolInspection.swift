@@ -249,7 +249,7 @@ public struct SpoolInspection: Sendable {
 extension JournalImage {
     func cursors() throws(JournalError) -> LaneCursors {
         do throws(MalformedBytes) {
-            return try LaneCursors(decoding: owner, lanes: lanes)
+            return try SpoolCheckpoint(decoding: owner, lanes: lanes).cursors
         } catch {
             throw .unreadable(path: directory + "/CHECKPOINT", reason: error.what)
         }

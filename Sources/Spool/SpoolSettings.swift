@@ -21,11 +21,14 @@ public struct SpoolSettings: Hashable, Sendable {
     var parkRetry = Duration.seconds(60)
     /// Records of one frame of a parked file: what copying and reading hold in memory, but for what is larger alone.
     var parkedFrameBytes = 1 << 20
-    /// Delivered records whose place is remembered for receipts.
-    public var outcomesKept = 100_000
+    /// Delivered records whose place is in memory: what a receipt asks for soon needs no disk.
+    public var outcomesInMemory = 100_000
     /// Requests that wait for outcomes (`Prefer: wait`); beyond it they are answered without waiting. As many as there
     /// are connections by default.
     public var outcomeWaitsMax = 12_000
+
+    /// What is remembered of requests with a key or a sequence.
+    public var idempotency = IdempotencySettings()
 
     public init() {}
 

@@ -60,12 +60,12 @@ final class FakeGateway {
         for name in ["spool", "broker"] { try SystemFileSystem().createDirectory("\(path)/\(name)") }
         spool = try Spool.open(
             directory: path + "/spool", settings: spoolSettings, timers: timers, log: Self.quiet, failed: { _ in })
-        spool.remember(try sinks.recentDeliveries(spool: spool.id, limit: 1000))
+        try spool.keepOutcomes(in: path + "/spool")
         broker = try EmbeddedBroker(
             directory: path + "/broker", settings: .init(), clock: SystemClock(), timers: timers)
         deadLetters = try DeadLetters(directory: path + "/dead")
         forwarder = Forwarder(
-            spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, log: Self.quiet,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, log: Self.quiet,
             hooks: ForwarderHooks(processFatal: { _, _ in }, historyUnknown: { _, _ in }))
         let consumers = try Consumers(
             source: source ?? broker, offsets: broker, topics: broker, submitter: FakeSubmitter(PendingCallbacks()),

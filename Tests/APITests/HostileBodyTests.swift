@@ -73,7 +73,7 @@ import Testing
 
     /// Whether records were accepted is said to those who sent some.
     @Test func refusals_SayNothingOfRecords_WhereNoneWereSent() throws {
-        let body = [UInt8](repeating: 32, count: 128 << 10)
+        let body = [UInt8](repeating: 32, count: (1 << 20) + 1)
         let calls: [(method: String, target: String)] = [
             ("PUT", "/v1/topics/t"), ("GET", "/v1/topics/t"), ("DELETE", "/v1/topics/t"), ("GET", "/v1/topics"),
             ("POST", "/v1/topics/t/purge"), ("PUT", "/v1/consumers/c"), ("POST", "/v1/receipts/query"),

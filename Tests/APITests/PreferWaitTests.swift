@@ -233,9 +233,9 @@ import TestSupport
         let gateway = try FakeGateway(holding: true)
         let client = try gateway.client()
         let receipt = try accept(client, "good")
-        let answer = try query(client, Array(repeating: receipt, count: 1000 + difference))
+        let answer = try query(client, Array(repeating: receipt, count: 10_000 + difference))
         if difference <= 0 {
-            #expect(try states(answer).count == 1000 + difference)
+            #expect(try states(answer).count == 10_000 + difference)
         } else {
             expectProblem(answer, 400, "invalid_parameter")
         }

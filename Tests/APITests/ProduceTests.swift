@@ -64,9 +64,6 @@ import Testing
             ("/v1/topics/t?partition=", [], 400, "invalid_parameter"),
             ("/v1/topics/t?key=%zz", [], 400, "invalid_parameter"),
             ("/v1/topics/t", [("Content-Encoding", "gzip")], 415, "content_encoding_unsupported"),
-            ("/v1/topics/t", [("Idempotency-Key", "\"a\"")], 501, "idempotency_unavailable"),
-            ("/v1/topics/t", [("Postrider-Producer", "p")], 501, "idempotency_unavailable"),
-            ("/v1/topics/t", [("Postrider-Sequence", "1")], 501, "idempotency_unavailable"),
             ("/v1/topics/t", [("Postrider-Header-Postrider-Id", "x")], 422, "reserved_header"),
             ("/v1/topics/t", [("Postrider-Header-", "x")], 400, "invalid_parameter"),
         ]

@@ -31,10 +31,14 @@ import TestSupport
     }
 
     @Test func receipt_Expires_WhenItsOutcomeIsNoLongerKept() throws {
-        let forgetful = try LocalGateway { try $0.set("spool.outcomes_kept=0") }
+        let forgetful = try LocalGateway {
+            for setting in ["receipts.in_memory=0", "receipts.bytes_max=1"] { try $0.set(setting) }
+        }
         let client = try forgetful.client()
         let receipt = try client.produce("orders", "value")
-        _ = try client.read(1, as: "reader", from: "orders")
+        // The newest is always kept.
+        #expect(try client.settled(receipt)["offset"]?.int64 == 0)
+        _ = try client.produce("orders", "next")
         let isExpired = try eventually { try client.request("GET", "/v1/receipts/\(receipt)").status == 410 }
         #expect(isExpired)
         expectProblem(try client.request("GET", "/v1/receipts/\(receipt)"), 410, "receipt_expired", retryable: false)

@@ -1,6 +1,8 @@
 import Broker
+import Outcomes
 import Primitives
 import Records
+import Telemetry
 import TestSupport
 import Testing
 
@@ -10,34 +12,46 @@ import Testing
     @Test func outcomes_AreThoseOfTheHandOvers_AlsoAfterReopeningAndDeletion() throws {
         let harness = try BrokerHarness()
         let sink = try harness.sink()
-        var expected: Set<Delivery> = []
+        var expected: [Delivery] = []
         for start in [1, 11, 21] {
             let topic = start == 11 ? payments : orders
-            expected.formUnion(
-                try sink.deliver((start..<start + 10).map { outgoing($0, topic, partition: Int32($0 % 4)) }))
+            expected += try sink.deliver((start..<start + 10).map { outgoing($0, topic, partition: Int32($0 % 4)) })
         }
         try harness.sink(spool: spoolTwo).deliver([outgoing(99)])
         _ = try harness.delete(payments)
         try harness.reopen()
-        let recent = try harness.broker.recentDeliveries(spool: spoolOne, limit: 1000)
-        #expect(recent.count == 30)
-        #expect(Set(recent) == expected)
-        // The newest, when there are more.
-        let newest = try harness.broker.recentDeliveries(spool: spoolOne, limit: 12)
-        let last = expected.filter { $0.lsn >= lsn(19) }
-        #expect(Set(newest) == last)
-        #expect(try harness.broker.recentDeliveries(spool: spoolOne, limit: 0).isEmpty)
+        let found = try outcomes(of: harness.broker, 0...99)
+        #expect(found.deliveries == [nil] + expected + Array(repeating: nil, count: 69))
+        #expect(found.forgotten == .zero && found.missing == .zero)
     }
 
-    @Test func outcomes_AreTrimmed_ButNeverBelowTheSetting() throws {
-        let harness = try BrokerHarness { $0.outcomesKept = 25 }
+    @Test func outcomes_AreTrimmed_BySize() throws {
+        let harness = try BrokerHarness { $0.outcomes.bytesMax = 1_000 }
         let sink = try harness.sink()
         for start in stride(from: 1, to: 101, by: 10) {
             try sink.deliver((start..<start + 10).map { outgoing($0) })
         }
-        let kept = try harness.broker.recentDeliveries(spool: spoolOne, limit: 1000)
-        let last = Set((71...100).map { lsn($0) })
-        #expect(Set(kept.map(\.lsn)) == last)
+        let kept = try outcomes(of: harness.broker, 1...100).deliveries.compactMap { $0?.lsn }
+        #expect((10..<90).contains(kept.count) && kept == (101 - kept.count...100).map { lsn($0) })
+        let metrics = String(decoding: harness.metrics.text(), as: UTF8.self)
+        #expect(metrics.contains("postrider_receipts_records \(kept.count)\n"))
+        #expect(metrics.contains("postrider_receipts_expired_records_total \(100 - kept.count)\n"))
+    }
+
+    /// A broker that is older than the spool: its lane goes on behind what this file never saw.
+    @Test func claimBeyondTheCheckpoint_SaysWhatIsMissing() throws {
+        let harness = try BrokerHarness()
+        let sink = try harness.sink()
+        _ = try sink.deliver([], checkpoint: SinkCheckpoint(lsn: .zero, epoch: 1_800_000_000, nonce: 1))
+        try sink.deliver([outgoing(1)])
+        // A dead letter is passed: nothing is missing.
+        _ = try sink.deliver([], checkpoint: checkpoint(2))
+        let next = try harness.sink()
+        _ = try next.deliver([], checkpoint: checkpoint(2))
+        #expect(try outcomes(of: harness.broker, 1...2).missing == .zero)
+        _ = try harness.sink().deliver([], checkpoint: checkpoint(7))
+        try harness.reopen()
+        #expect(try outcomes(of: harness.broker, 1...2).missing == lsn(7))
     }
 
     /// What a crash leaves is the file and its log as they are at that moment.
@@ -85,9 +99,9 @@ import Testing
             let last = Int((previous?.lsn ?? lsn(0)).sequence)
             #expect(last >= before)
             #expect(last % 10 == 0)
-            let outcomes = try recovered.recentDeliveries(spool: spoolOne, limit: 100_000)
-            let handedOver = Set((0..<last).map { lsn($0 + 1) })
-            #expect(Set(outcomes.map(\.lsn)) == handedOver)
+            let found = try outcomes(of: recovered, 0...last + 10)
+            let handedOver = (0...last + 10).map { $0 > 0 && $0 <= last ? lsn($0) : nil }
+            #expect(found.deliveries.map { $0?.lsn } == handedOver)
             guard last > 0 else { continue }
             compared += 1
             var values: Set<String> = []
@@ -104,6 +118,10 @@ import Testing
         }
         #expect(compared == 15)
     }
+}
+
+private func outcomes(of broker: EmbeddedBroker, _ sequences: ClosedRange<Int>) throws -> FoundOutcomes {
+    try broker.outcomes.find(sequences.map { lsn($0) }, of: spoolOne) { _, _ in true }
 }
 
 /// The broker's files, copied inside a job of its writer, that is in the middle of a transaction.

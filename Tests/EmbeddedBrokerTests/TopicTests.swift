@@ -58,7 +58,7 @@ import Testing
             try stored { () throws(StoreError) in
                 try writer.connection.execute(
                     "INSERT INTO sqlite_sequence (name, seq) VALUES ('partitions', \(RecordKey.partitionEnd - 5))")
-                writer.ledger = try Ledger.load(writer.connection)
+                writer.ledger = try Ledger.load(writer.connection, writer.outcomes)
             }
         }
         let sink = try harness.sink()

@@ -17,8 +17,9 @@ import Testing
         let topic = "orders"
         let gateway = try crash([], topic, point, passage)
         let client = try gateway.process.client()
-        let values = try client.read(gateway.accepted.count, as: "reader", from: topic).map { $0["value_text"]?.string }
-        try check(values, gateway)
+        let records = try client.read(gateway.accepted.count, as: "reader", from: topic)
+        try check(records.map { $0["value_text"]?.string }, gateway)
+        try checkReceipts(gateway, client, records.map { ($0["offset"]?.int64, $0["value_text"]?.string) })
     }
 
     @Test(
@@ -30,13 +31,31 @@ import Testing
         let gateway = try crash(
             ["broker.kind=kafka", "broker.kafka.bootstrap_servers=\(servers)"], topic, point, passage)
         let client = try gateway.process.client()
-        // Outcomes are not kept over two starts: those of the first process may be gone with their segment.
-        for receipt in gateway.receipts.dropFirst(Self.acceptedBefore) {
-            #expect(try client.settled(receipt)["state"]?.string == "delivered")
-        }
-        let values = LogReader.read(topic, partitions: 1, at: servers).map(\.text)
-        try check(values, gateway)
+        try waitUntilSettled(gateway, client)
+        let records = LogReader.read(topic, partitions: 1, at: servers)
+        try check(records.map(\.text), gateway)
+        try checkReceipts(gateway, client, records.map { ($0.offset, $0.text) })
         _ = try client.request("DELETE", "/v1/topics/\(topic)?force=true")
+    }
+
+    /// What the mock cluster can tell of it: it shows transactions that were not committed, so a record may be there
+    /// twice, but a receipt never names a place that holds another one.
+    @Test(arguments: [("handing-over", 2), ("prepared", 1), ("prepared", 3), ("handed-over", 2)])
+    func receipt_NamesItsRecord_WhenKilledAt(point: String, passage: Int) throws {
+        let cluster = MockCluster(brokers: 1)
+        let topic = "orders"
+        // It creates none by itself.
+        for (name, partitions) in [(topic, Int32(1)), ("_postrider_checkpoints", 8), ("_postrider_consumers", 1)] {
+            cluster.createTopic(name, partitions: partitions)
+        }
+        let servers = cluster.bootstrapServers
+        let gateway = try crash(
+            ["broker.kind=kafka", "broker.kafka.bootstrap_servers=\(servers)"], topic, point, passage, creates: false)
+        let client = try gateway.process.client()
+        try waitUntilSettled(gateway, client)
+        let records = LogReader.read(topic, partitions: 1, at: servers)
+        try checkReceipts(gateway, client, records.map { ($0.offset, $0.text) })
+        withExtendedLifetime(cluster) {}
     }
 
     private static let acceptedBefore = 3
@@ -53,11 +72,15 @@ import Testing
     }
 
     /// A gateway that delivered something before, then one that dies at the point under load, then one that goes on.
-    private func crash(_ broker: [String], _ topic: String, _ point: String, _ passage: Int) throws -> Left {
+    private func crash(
+        _ broker: [String], _ topic: String, _ point: String, _ passage: Int, creates: Bool = true
+    ) throws -> Left {
         var left = Left(process: try GatewayProcess(broker))
         let first = try left.process.client()
-        let created = try first.putJSON("/v1/topics/\(topic)", #"{"partitions":1}"#)
-        #expect(created.status == 201, "\(created.text)")
+        if creates {
+            let created = try first.putJSON("/v1/topics/\(topic)", #"{"partitions":1}"#)
+            #expect(created.status == 201, "\(created.text)")
+        }
         for number in 0..<Self.acceptedBefore {
             left.accepted.append("before-\(number)")
             left.receipts.append(try first.produce(topic, "before-\(number)"))
@@ -84,6 +107,21 @@ import Testing
         #expect(doomed.waitForEnd() == .killed(signal: 9))
         left.process = try GatewayProcess(in: left.process.directory, broker)
         return left
+    }
+
+    private func waitUntilSettled(_ left: Left, _ client: HTTPClient) throws {
+        for receipt in left.receipts { _ = try client.settled(receipt) }
+    }
+
+    /// Of every process: each receipt tells the offset at which the broker holds its record.
+    private func checkReceipts(_ left: Left, _ client: HTTPClient, _ records: [(offset: Int64?, text: String?)]) throws
+    {
+        let texts = Dictionary(records.map { ($0.offset, $0.text) }, uniquingKeysWith: { first, _ in first })
+        let list = left.receipts.map { "\"\($0)\"" }.joined(separator: ",")
+        let answer = try client.postJSON("/v1/receipts/query", #"{"receipts":[\#(list)]}"#)
+        let outcomes = try answer.json()["receipts"]?.list ?? []
+        #expect(outcomes.map { $0["state"]?.string } == left.receipts.map { _ in "delivered" })
+        #expect(outcomes.map { texts[$0["offset"]?.int64] } == left.accepted)
     }
 
     /// Each accepted record once and in order; the unanswered one at most once, at its place.

@@ -59,7 +59,7 @@ import Testing
         var settings = Harness.shortBackoff
         settings.batchRecordsMax = 1000
         settings.memoryMax = 4800
-        let harness = try Harness(settings, broker: Harness.BrokerForm(memoryFactor: 2), start: false)
+        let harness = try Harness(settings, memoryFactor: 2, start: false)
         let sizes = Lock<[Int]>([])
         harness.sinks.setPlan { call in
             if !call.batch.isEmpty {

@@ -2,6 +2,7 @@ import Broker
 import DeadLetters
 import Journal
 import Logging
+import Outcomes
 import Primitives
 import Records
 import Spool
@@ -27,7 +28,7 @@ final class Harness {
     private let parent: TemporaryDirectory
     private let directory: String
     private let refusal: @Sendable (OutgoingRecord) -> BrokerError?
-    private let broker: BrokerForm
+    private let memoryFactor: Int
     private let clock: any TimeSource
     private(set) var disk = FakeFileSystem()
     private(set) var spool: Spool
@@ -59,16 +60,12 @@ final class Harness {
         return settings
     }
 
-    /// What the broker in memory is like.
-    struct BrokerForm {
-        var keepsOutcomes = true
-        var memoryFactor = 1
-    }
-
-    /// - Parameter start: whether the lanes run at once.
+    /// - Parameters:
+    ///   - memoryFactor: of the broker in memory.
+    ///   - start: whether the lanes run at once.
     init(
         _ settings: ForwarderSettings = Harness.shortBackoff, deadLetters: DeadLettersSettings = DeadLettersSettings(),
-        broker: BrokerForm = BrokerForm(), clock: any TimeSource = SystemClock(), start: Bool = true,
+        memoryFactor: Int = 1, clock: any TimeSource = SystemClock(), start: Bool = true,
         refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = refuseMarked
     ) throws {
         parent = try TemporaryDirectory()
@@ -76,26 +73,33 @@ final class Harness {
         self.deadLetters = try DeadLetters(directory: directory, settings: deadLetters)
         self.settings = settings
         self.refusal = refusal
-        self.broker = broker
+        self.memoryFactor = memoryFactor
         self.clock = clock
-        sinks = Self.sinks(log, broker, refusal)
-        spool = try Self.open(disk, timers, nonce)
+        sinks = Self.sinks(log, memoryFactor, refusal)
+        spool = try Self.open(disk, timers, nonce, parent)
         forwarder = Self.forwarder(spool, sinks, self.deadLetters, settings, clock, events)
         if start { forwarder.start() }
     }
 
-    private static func open(_ disk: FakeFileSystem, _ timers: TimerThread, _ nonce: UInt64) throws -> Spool {
-        try Spool.open(
-            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, nonce: nonce,
-            log: quiet, failed: { _ in })
+    /// What is kept of outcomes is synced, and so survives whatever the process does not.
+    private static func open(
+        _ disk: FakeFileSystem, _ timers: TimerThread, _ nonce: UInt64, _ outcomes: TemporaryDirectory
+    ) throws -> Spool {
+        let spool = try Spool.open(
+            directory: "/spool", settings: spoolSettings, fileSystem: disk, timers: timers, nonce: nonce, log: quiet,
+            failed: { _ in })
+        // The disk under them is a real one, which nothing here takes the power from.
+        var settings = OutcomesSettings()
+        settings.syncs = false
+        try spool.keepOutcomes(in: outcomes.path, settings: settings)
+        return spool
     }
 
     private static func sinks(
-        _ log: FakeLog, _ broker: BrokerForm, _ refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError?,
+        _ log: FakeLog, _ memoryFactor: Int, _ refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError?,
         _ plan: @escaping @Sendable (FakeSinks.Call) -> FakeSinks.Fault? = { _ in nil }
     ) -> FakeSinks {
-        FakeSinks(
-            log, keepsOutcomes: broker.keepsOutcomes, memoryFactor: broker.memoryFactor, refusal: refusal, plan: plan)
+        FakeSinks(log, memoryFactor: memoryFactor, refusal: refusal, plan: plan)
     }
 
     private static func forwarder(
@@ -107,7 +111,7 @@ final class Harness {
             events.broadcast()
         }
         return Forwarder(
-            spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: settings, clock: clock,
             log: quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in add(Event(hook: "processFatal", detail: code)) },
@@ -141,7 +145,7 @@ final class Harness {
         sinks.release()
         forwarder.stop()
         if end != .forwarderRestart { nonce += 1 }
-        sinks = Self.sinks(log, broker, refusal, plan)
+        sinks = Self.sinks(log, memoryFactor, refusal, plan)
         if end != .forwarderRestart {
             switch end {
             case .forwarderRestart, .restart: spool.close()
@@ -151,9 +155,7 @@ final class Harness {
             timers.stop()
             timers = TimerThread()
             try between(disk)
-            spool = try Self.open(disk, timers, nonce)
-            // As the gateway does.
-            spool.remember(try Self.sinks(log, broker, refusal).recentDeliveries(spool: spool.id, limit: 100_000))
+            spool = try Self.open(disk, timers, nonce, parent)
         }
         forwarder = Self.forwarder(spool, sinks, deadLetters, settings, clock, events)
         if start { forwarder.start() }

@@ -126,6 +126,7 @@ import Yams
         let (build, image) = (parts[parts.count - 2], parts[parts.count - 1])
         for (development, runtime) in [
             ("libmicrohttpd-dev", "libmicrohttpd12"), ("libsqlite3-dev", "libsqlite3-0"), ("zlib1g-dev", "zlib1g"),
+            ("libgnutls28-dev", "libgnutls30"),
             ("librdkafka-dev", "librdkafka1"),
         ] {
             #expect(build.contains(" \(development) ") && image.contains(" \(runtime) "), "\(runtime)")

@@ -48,6 +48,50 @@ private func randomRecord(using random: inout SeededGenerator) throws -> SpoolRe
                 timestampMs: 1_700_000_000_000))
     }
 
+    @Test func stamp_HasTheDocumentedBytes_BehindTheRecord_AndIsReadAlone() throws {
+        let digests = (0x0102_0304_0506_0708 as UInt64, 0x1112_1314_1516_1718 as UInt64)
+        let name = Digest(high: digests.0, low: digests.1)
+        let payload = Digest(high: digests.1, low: digests.0)
+        let forwards: [UInt8] = [8, 7, 6, 5, 4, 3, 2, 1]
+        let upwards: [UInt8] = [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]
+        let time: [UInt8] = [0x00, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0, 0]
+        let digestBytes = forwards + upwards + upwards + forwards
+        for (identity, kind, number) in [
+            (RequestIdentity.key(scope: name, payload: payload), [1] as [UInt8], [0, 0, 0, 0, 0, 0, 0, 0] as [UInt8]),
+            (.sequence(producer: name, number: 258, payload: payload), [2], [2, 1, 0, 0, 0, 0, 0, 0]),
+        ] {
+            let stamp = RequestStamp(identity: identity, count: 3, acceptedMs: 1_700_000_000_000)
+            var record = try sample()
+            for dead in [nil, LSN(rawValue: 9)] {
+                record.redelivers = dead
+                let plain = encoded(record)
+                var writer = ByteWriter()
+                SpoolRecordCodec.encode(record, lane: 3, stamp: stamp, to: &writer)
+                var expected = plain
+                expected[1] |= 4
+                expected += kind + digestBytes + number + [3, 0, 0, 0] + time
+                #expect(writer.bytes == expected)
+                #expect(writer.bytes.count == plain.count + RequestStamp.bytes)
+                #expect(try SpoolRecordCodec.stamp(of: writer.bytes[...]) == stamp)
+                #expect(try SpoolRecordCodec.decode(writer.bytes[...]) == record)
+                #expect(try SpoolRecordCodec.stamp(of: plain[...]) == nil)
+                // Kind, number and count that make no sense.
+                let otherNumber: [UInt8] = [kind == [1] ? 1 : 0, 0, 0, 0, 0, 0, 0, 0]
+                for (place, bytes) in [(0, [3]), (33, otherNumber), (41, [0])] as [(Int, [UInt8])] {
+                    var broken = writer.bytes
+                    let at = plain.count + place
+                    broken.replaceSubrange(at..<at + bytes.count, with: bytes)
+                    #expect(throws: MalformedBytes.self) { try SpoolRecordCodec.stamp(of: broken[...]) }
+                    #expect(throws: MalformedBytes.self) { try SpoolRecordCodec.decode(broken[...]) }
+                }
+                #expect(throws: MalformedBytes.self) { try SpoolRecordCodec.decode(writer.bytes.dropLast()) }
+            }
+        }
+        #expect(throws: MalformedBytes.self) {
+            try SpoolRecordCodec.stamp(of: ([1, 4] + [UInt8](repeating: 0, count: 40))[...])
+        }
+    }
+
     /// The journal outlives any release: these bytes must be readable for ever.
     @Test func encode_WritesTheDocumentedBytes() throws {
         let expected: [UInt8] =

@@ -60,14 +60,16 @@ final class Life: @unchecked Sendable {
         (self.fate, self.disk, self.clock, self.sinks) = (fate, disk, clock, sinks)
         spool = try Spool.prepare(
             directory: Self.directory, settings: settings, fileSystem: disk, clock: clock, timers: clock,
-            nonce: UInt64(fate.process), log: Self.quiet, failed: { error in fate.fatal = "journal: \(error)" })
+            nonce: UInt64(fate.process), log: Self.quiet,
+            requestStore: RequestFile(directory: Self.directory, fileSystem: disk), requestClock: clock,
+            failed: { error in fate.fatal = "journal: \(error)" })
         let spool = spool
         var forwarding = ForwarderSettings()
         forwarding.batchRecordsMax = 6
         forwarding.drainRecordsMax = 12
         forwarding.pacedRecords = 4
         forwarder = Forwarder(
-            spool: spool, sinks: sinks, outcomes: sinks, deadLetters: deadLetters, settings: forwarding, clock: clock,
+            spool: spool, sinks: sinks, deadLetters: deadLetters, settings: forwarding, clock: clock,
             log: Self.quiet,
             hooks: ForwarderHooks(
                 processFatal: { code, _ in fate.fatal = code },
@@ -94,7 +96,7 @@ final class Life: @unchecked Sendable {
         let shared = spool.journal.shared
         switch actor {
         case .writer:
-            if shared.queue.withLock(CommitLoop.work) != nil { return true }
+            if shared.queue.withLock(spool.journal.commits.work) != nil { return true }
             return spool.journal.commits.nextDeadline().map { $0 <= now } ?? false
         case .keeper:
             return keeperWakes <= now
@@ -122,7 +124,7 @@ final class Life: @unchecked Sendable {
         defer { busy.remove(actor) }
         switch actor {
         case .writer:
-            let work = spool.journal.shared.queue.withLock(CommitLoop.work)
+            let work = spool.journal.shared.queue.withLock(spool.journal.commits.work)
             if !spool.journal.commits.turn(work) { ended.insert(actor) }
         case .keeper:
             let keeper = spool.journal.keeper

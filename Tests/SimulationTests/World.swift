@@ -170,7 +170,6 @@ final class World: @unchecked Sendable {
 
     /// The lanes open before clients are served, as the gateway's do.
     func serve(_ life: Life) {
-        life.spool.remember(log.deliveries(of: life.spool.id))
         for lane in 0..<Life.lanes where life.isReady(.lane(lane)) { step(life, .lane(lane)) }
         observe()
     }

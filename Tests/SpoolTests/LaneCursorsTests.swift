@@ -52,5 +52,25 @@ import Testing
         #expect(throws: MalformedBytes.self) { try LaneCursors(decoding: bytes + [0], lanes: 2) }
     }
 
+    @Test func checkpoint_HasTheMarkOfRequests_AndIsReadWithoutOne() throws {
+        var cursors = LaneCursors(lanes: 2)
+        cursors.lanes[0] = LaneCursor(delivered: lsn(9), scanned: lsn(10), wanted: lsn(20))
+        let mark = RequestMark(covered: lsn(0x0102), generation: 3)
+        let bytes = SpoolCheckpoint(cursors: cursors, requests: mark).encoded(durable: lsn(50))
+        let lanes = cursors.encoded(durable: lsn(50))
+        #expect(bytes == [2] + lanes + [2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0])
+        let decoded = try SpoolCheckpoint(decoding: bytes, lanes: 2)
+        #expect(decoded.requests == mark)
+        #expect(decoded.cursors.lanes[0].scanned == lsn(10))
+        let older = try SpoolCheckpoint(decoding: lanes, lanes: 2)
+        #expect(older.requests == RequestMark())
+        #expect(older.cursors.lanes == decoded.cursors.lanes)
+        #expect(try SpoolCheckpoint(decoding: [], lanes: 2).requests == RequestMark())
+        for length in 1..<bytes.count {
+            #expect(throws: MalformedBytes.self) { try SpoolCheckpoint(decoding: Array(bytes[..<length]), lanes: 2) }
+        }
+        #expect(throws: MalformedBytes.self) { try SpoolCheckpoint(decoding: bytes + [0], lanes: 2) }
+    }
+
     private func lsn(_ value: UInt64) -> LSN { LSN(rawValue: value) }
 }

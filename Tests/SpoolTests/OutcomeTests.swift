@@ -33,11 +33,8 @@ import Testing
         for lsn in never where lsn.epoch != next.spool.epoch {
             #expect(try next.spool.outcome(of: lsn) == .unknown, "\(lsn)")
         }
-        // Where they are, only the broker remembers; that they are settled, the spool does.
+        // Nothing was kept; that they are settled, the spool remembers.
         #expect(try next.spool.outcome(of: lsns[0]) == .settled)
-        let kept = Delivery(lsn: lsns[0], partition: place, offset: 77, timestampMs: 5)
-        next.spool.remember([kept])
-        #expect(try next.spool.outcome(of: lsns[0]) == .delivered(kept))
         #expect(try next.spool.outcome(of: lsns[1]) == .accepted)
         try next.deliverAll()
         guard case .delivered = try next.spool.outcome(of: lsns[1]) else {
@@ -59,7 +56,7 @@ import Testing
 
     @Test func outcome_IsExpired_OnceTheRingWasOverrun() throws {
         var settings = SpoolHarness.settings
-        settings.outcomesKept = 5
+        settings.outcomesInMemory = 5
         let spool = try SpoolHarness(FakeFileSystem(), settings: settings)
         // Lane 1 keeps everything from being wholly delivered.
         try spool.accept(record(1, "waits"))
@@ -86,7 +83,7 @@ import Testing
                 let (lsns, done) = asked.withLock { ($0.lsns.suffix(40), $0.done) }
                 if done { return }
                 for lsn in lsns {
-                    do throws(JournalError) {
+                    do throws(OutcomeError) {
                         let outcome = try spool.outcome(of: lsn)
                         if outcome == .unknown || outcome == .expired || outcome == .settled {
                             asked.withLock { $0.wrong.append("\(lsn): \(outcome)") }

@@ -251,7 +251,9 @@ import Testing
         #expect(!texts.isEmpty && texts == (0..<texts.count).map { "\($0)" } && texts.count < 50)
         #expect(throws: SpoolReadError.self) { try next.deliver(0) }
         // Of a record that nobody can find nothing is said.
-        if damage != .body { #expect(throws: JournalError.self) { try next.spool.outcome(of: stuck.last!) } }
+        let told = try next.spool.outcome(of: try #require(stuck.last))
+        let isDamaged = if case .damaged = told { true } else { false }
+        #expect(isDamaged || damage == .body)
         #expect(try next.spool.outcome(of: stuck[0]) != .accepted)
         #expect(next.submit([record(0, "refused")]) == .failure(.topicBacklog(topic: topic(0), lane: 0)))
         try next.accept(record(1, "fine"))

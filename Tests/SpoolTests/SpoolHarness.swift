@@ -11,6 +11,7 @@ import Testing
 final class SpoolHarness {
     let spool: Spool
     let disk: FakeFileSystem
+    let store: FakeRequestStore
     let timers = TimerThread()
     private var readers: [Int: LaneReader] = [:]
 
@@ -27,12 +28,19 @@ final class SpoolHarness {
         return settings
     }
 
-    init(_ disk: FakeFileSystem, settings: SpoolSettings = SpoolHarness.settings) throws {
+    /// - Parameter store: of requests; nil: on the same disk.
+    init(
+        _ disk: FakeFileSystem, settings: SpoolSettings = SpoolHarness.settings, store: FakeRequestStore? = nil,
+        requestClock: any TimeSource = SystemClock()
+    ) throws {
         self.disk = disk
+        let store = store ?? FakeRequestStore(disk)
+        self.store = store
         do {
             spool = try Spool.open(
-                directory: "/spool", settings: settings, fileSystem: disk, timers: timers,
-                log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }), failed: { _ in })
+                directory: "/spool", settings: settings, fileSystem: disk, clock: SystemClock(), timers: timers,
+                log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+                requestStore: store, requestClock: requestClock, failed: { _ in })
         } catch {
             timers.stop()
             throw error
@@ -45,9 +53,9 @@ final class SpoolHarness {
     }
 
     /// Hands over and waits for the answer.
-    func submit(_ records: [SpoolRecord]) -> Result<Acceptance, SpoolRefusal> {
+    func submit(_ records: [SpoolRecord], claim: RequestClaim? = nil) -> Result<Acceptance, SpoolRefusal> {
         let answer = Monitor<Result<Acceptance, SpoolRefusal>?>(nil)
-        spool.submit(records) { result in
+        spool.submit(records, claim: claim) { result in
             answer.withLock { $0 = result }
             answer.signal()
         }

@@ -2,8 +2,8 @@ public import Broker
 import Primitives
 public import Records
 
-/// A broker in memory that outlives the processes that hand records over to it. A hand-over, its checkpoint and its
-/// outcomes become visible together or not at all; opening a sink fences every older one of the same spool and lane.
+/// A broker in memory that outlives the processes that hand records over to it. A hand-over and its checkpoint become
+/// visible together or not at all; opening a sink fences every older one of the same spool and lane.
 ///
 /// Every record goes to its explicit partition, or to partition 0. Any thread may call.
 public final class FakeLog: Sendable {
@@ -26,7 +26,6 @@ public final class FakeLog: Sendable {
     public struct State: Sendable {
         public var partitions: [TopicPartition: [OutgoingRecord]] = [:]
         public var lanes: [LaneKey: LaneState] = [:]
-        var deliveries: [SpoolID: [Delivery]] = [:]
 
         /// - Returns: where each of them is.
         mutating func append(_ batch: [OutgoingRecord]) -> [Delivery] {
@@ -106,7 +105,6 @@ public final class FakeLog: Sendable {
             guard state.lanes[key]?.generation == generation else { return nil }
             let deliveries = state.append(batch)
             state.lanes[key]?.checkpoint = checkpoint
-            state.deliveries[key.spool, default: []] += deliveries
             return deliveries
         }
     }
@@ -118,10 +116,5 @@ public final class FakeLog: Sendable {
             var copy = state
             return copy.append(batch)
         }
-    }
-
-    /// Where the last records of a spool are.
-    public func deliveries(of spool: SpoolID, limit: Int = .max) -> [Delivery] {
-        state.withLock { Array(($0.deliveries[spool] ?? []).suffix(limit)) }
     }
 }

@@ -3,15 +3,14 @@ import Primitives
 public import Records
 
 /// One process's way to a `FakeLog`, which fails as the test says. Any thread may call.
-public final class FakeSinks: RecordSinkFactory, OutcomeSource {
+public final class FakeSinks: RecordSinkFactory {
     public enum Operation: Hashable, Sendable, CaseIterable {
-        case open, deliver, outcomes
+        case open, deliver
     }
 
     /// A call that is about to happen.
     public struct Call: Sendable {
         public var operation: Operation
-        /// −1 where the operation is about no lane.
         public var lane: Int
         public var batch: [OutgoingRecord] = []
         public var checkpoint: SinkCheckpoint?
@@ -42,9 +41,6 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
 
     public let guarantee = Guarantee.exactlyOnce
     public let memoryFactor: Int
-    /// Whether it keeps outcomes with its hand-overs, as the embedded broker does; else it tells them before each
-    /// commit, as Kafka's does.
-    let keepsOutcomes: Bool
     let log: FakeLog
     /// Why a record will never be taken; a batch that holds it is refused as a whole.
     let refusal: @Sendable (OutgoingRecord) -> BrokerError?
@@ -64,12 +60,11 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
     }
 
     public init(
-        _ log: FakeLog, keepsOutcomes: Bool = true, memoryFactor: Int = 1,
+        _ log: FakeLog, memoryFactor: Int = 1,
         refusal: @escaping @Sendable (OutgoingRecord) -> BrokerError? = { _ in nil },
         plan: @escaping @Sendable (Call) -> Fault? = { _ in nil }
     ) {
         self.log = log
-        self.keepsOutcomes = keepsOutcomes
         self.memoryFactor = memoryFactor
         self.refusal = refusal
         self.plan = Lock(Plan(fault: plan))
@@ -113,12 +108,6 @@ public final class FakeSinks: RecordSinkFactory, OutcomeSource {
             log.open(key)
         }
         return (FakeSink(sinks: self, key: key, generation: generation), previous)
-    }
-
-    public func recentDeliveries(spool: SpoolID, limit: Int) throws(BrokerError) -> [Delivery] {
-        try perform(Call(operation: .outcomes, lane: -1), nil) { (_) throws(BrokerError) in
-            keepsOutcomes ? log.deliveries(of: spool, limit: limit) : []
-        }
     }
 
     func perform<Result>(
@@ -183,7 +172,7 @@ private final class FakeSink: RecordSink {
             for outgoing in batch {
                 if let error = sinks.refusal(outgoing) { throw error }
             }
-            if !sinks.keepsOutcomes { try prepared(sinks.log.places(batch)) }
+            try prepared(sinks.log.places(batch))
             if let failsToCommit { throw failsToCommit }
             guard let deliveries = sinks.log.handOver(key, generation: generation, batch, checkpoint) else {
                 throw FakeSinks.fenced

@@ -39,7 +39,7 @@ private func expectNone(_ violations: [String], _ location: SourceLocation = #_s
 
     @Test func manifest_GivesEachTargetNoMoreThanItsRow() throws {
         let dependencies = manifestDependencies(try SourceTree.file("Package.swift").text)
-        try #require(dependencies["Spool"] == ["Journal", "Store", "Primitives", "Records"])
+        try #require(dependencies["Spool"] == ["Journal", "Outcomes", "Store", "Primitives", "Records"])
         for (target, names) in dependencies {
             let allowed = try #require(Layers.mayImport(target), "\(target) has no row")
             #expect(names.subtracting(allowed) == [], "\(target) depends on more than its row allows")
@@ -125,7 +125,8 @@ private func expectNone(_ violations: [String], _ location: SourceLocation = #_s
         #expect(
             names == [
                 "Backoff.swift", "Bytes.swift", "Clock.swift", "FileSystem.swift", "Lock.swift",
-                "SystemFileSystem.swift", "Timers.swift", "WorkQueue.swift", "WorkerThread.swift",
+                "RetentionClock.swift", "SystemFileSystem.swift", "Timers.swift", "WorkQueue.swift",
+                "WorkerThread.swift",
             ])
     }
 

@@ -1,0 +1,235 @@
+import Logging
+import Primitives
+import Records
+import Store
+import TestSupport
+import Testing
+
+@testable import Outcomes
+
+private let spool = SpoolID(high: 0x0102_0304_0506_4708, low: 0x8910_1112_1314_1516)
+
+/// A file in a directory of its own, which is opened again and again.
+private final class Harness {
+    static let lanes = 3
+
+    let directory: TemporaryDirectory
+    let clock = ManualClock()
+    let warnings = Lock(0)
+    private(set) var file: OutcomeFile
+
+    init(_ settings: OutcomesSettings = OutcomesSettings(), recovered: LSN = .zero) throws {
+        directory = try TemporaryDirectory()
+        file = try Self.open(directory, settings, recovered, clock, warnings)
+    }
+
+    func reopen(_ settings: OutcomesSettings = OutcomesSettings(), recovered: LSN = .zero) throws {
+        file = try Self.open(directory, settings, recovered, clock, warnings)
+    }
+
+    private static func open(
+        _ directory: TemporaryDirectory, _ settings: OutcomesSettings, _ recovered: LSN, _ clock: ManualClock,
+        _ warnings: Lock<Int>
+    ) throws -> OutcomeFile {
+        try OutcomeFile(
+            directory: directory.path, spool: spool, lanes: lanes, recovered: recovered, settings: settings,
+            clock: clock, log: Logger(label: "test") { _ in WarningCounter(warnings) })
+    }
+
+    /// As if every hand-over of every lane was committed.
+    func find(_ lsns: [LSN]) throws -> FoundOutcomes { try file.reader.find(lsns, of: spool) { _, _ in true } }
+
+    /// Through a connection that knows nothing of what it does.
+    func change(_ sql: String) throws {
+        let path = "\(directory.path)/\(OutcomeFile.fileName)"
+        try Connection.open(path: path, schema: OutcomeFile.schema).execute(sql)
+    }
+}
+
+private struct WarningCounter: LogHandler {
+    let warnings: Lock<Int>
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.warning
+
+    init(_ warnings: Lock<Int>) { self.warnings = warnings }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { warnings.withLock { $0 += 1 } }
+}
+
+private func lsn(_ sequence: Int) -> LSN { LSN(epoch: 1_800_000_000, sequence: UInt32(sequence)) }
+
+/// One record for each number, at an offset of its own.
+private func deliveries(_ numbers: some Sequence<Int>, offset: Int = 0) -> [Delivery] {
+    numbers.map {
+        Delivery(
+            lsn: lsn($0), partition: TopicPartition(topic: TopicName("orders")!, partition: 0),
+            offset: Int64($0 + offset), timestampMs: 5)
+    }
+}
+
+@Suite struct OutcomeFileTests {
+    /// Lanes take turns in the LSNs, hand-overs are committed or not, and the file is opened again at any time.
+    @Test func found_IsWhatWasCommitted_WhateverHappenedToHandOvers() throws {
+        var random = SeededGenerator(printingFor: "found_IsWhatWasCommitted")
+        for _ in 0..<8 {
+            let harness = try Harness()
+            var model: [LSN: Delivery] = [:]
+            var checkpoints = [LSN](repeating: .zero, count: Harness.lanes)
+            var waiting = [[LSN]](repeating: [], count: Harness.lanes)
+            var sequence = 0
+            for _ in 0..<60 {
+                for _ in 0..<Int.random(in: 1...30, using: &random) {
+                    sequence += 1
+                    waiting[Int.random(in: 0..<Harness.lanes, using: &random)].append(lsn(sequence))
+                }
+                let lane = Int.random(in: 0..<Harness.lanes, using: &random)
+                let batch = waiting[lane].prefix(Int.random(in: 1...40, using: &random))
+                guard let last = batch.last else { continue }
+                let offset = Int64.random(in: 0...1_000_000, using: &random)
+                let places = batch.enumerated().map { number, lsn in
+                    Delivery(
+                        lsn: lsn,
+                        partition: TopicPartition(topic: TopicName("t\(lane)")!, partition: Int32(number % 3)),
+                        offset: offset + Int64(number), timestampMs: Int64(number))
+                }
+                try harness.file.keep(places, lane: lane)
+                if Int.random(in: 0..<3, using: &random) > 0 {
+                    checkpoints[lane] = last
+                    waiting[lane].removeFirst(batch.count)
+                    for place in places { model[place.lsn] = place }
+                } else {
+                    // Not committed: until its lane is opened again, nobody counts it.
+                    let found = try harness.file.reader.find((1...sequence).map(lsn), of: spool) { lane, last in
+                        last <= checkpoints[lane]
+                    }
+                    #expect(found.deliveries == (1...sequence).map { model[lsn($0)] })
+                    if Bool.random(using: &random) { try harness.reopen() }
+                    try harness.file.goOn(lane: lane, after: checkpoints[lane], checkpoint: checkpoints[lane])
+                }
+            }
+            let asked = (0...sequence + 5).filter { _ in Int.random(in: 0..<3, using: &random) > 0 }.map(lsn)
+            let found = try harness.find(asked)
+            #expect(found.deliveries == asked.map { model[$0] })
+            #expect(found.damages.isEmpty && found.forgotten == .zero && found.missing == .zero)
+            let one = try #require(asked.first { model[$0] != nil })
+            #expect(try harness.find([one]).deliveries == [model[one]])
+        }
+    }
+
+    @Test func oldRows_AreForgotten_ByAge() throws {
+        var settings = OutcomesSettings()
+        settings.retention = .seconds(60)
+        let harness = try Harness(settings)
+        try harness.file.keep(deliveries(1...10), lane: 0)
+        try harness.file.keep(deliveries(11...20), lane: 1)
+        harness.clock.advance(by: .seconds(59))
+        try harness.file.keep(deliveries(21...30), lane: 0)
+        #expect(try harness.find([lsn(5), lsn(15)]).deliveries == deliveries([5, 15]))
+        harness.clock.advance(by: .seconds(2))
+        try harness.file.keep(deliveries(31...40), lane: 1)
+        let found = try harness.find([5, 15, 25, 35].map(lsn))
+        #expect(found.deliveries == [nil, nil] + deliveries([25, 35]))
+        #expect(found.forgotten == lsn(20))
+        try harness.reopen(settings)
+        #expect(try harness.find([lsn(15)]).forgotten == lsn(20))
+    }
+
+    @Test func oldRows_AreForgotten_BySize_AndTheNewestStays() throws {
+        var settings = OutcomesSettings()
+        settings.bytesMax = 2_000
+        let harness = try Harness(settings)
+        for start in stride(from: 1, to: 1000, by: 10) {
+            try harness.file.keep(deliveries(start..<start + 10), lane: 0)
+        }
+        let kept = try harness.find((1...1000).map(lsn)).deliveries.compactMap { $0 }
+        #expect(kept == deliveries(1000 - kept.count + 1...1000))
+        #expect((20...150).contains(kept.count))
+        // The sums go on where they were.
+        try harness.reopen(settings)
+        try harness.file.keep(deliveries(1001...1010), lane: 0)
+        let after = try harness.find((1...1010).map(lsn)).deliveries.compactMap { $0 }
+        #expect(after == deliveries(1010 - kept.count + 1...1010))
+        settings.bytesMax = 1
+        try harness.reopen(settings)
+        try harness.file.keep(deliveries(1011...1012), lane: 2)
+        #expect(try harness.find((1...1012).map(lsn)).deliveries.compactMap { $0 } == deliveries(1011...1012))
+    }
+
+    /// A wall clock that is wrong for a while takes nothing away.
+    @Test func clockThatJumps_ForgetsNothing() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...3), lane: 0)
+        harness.clock.jumpWall(milliseconds: 1_000_000_000)
+        try harness.file.keep(deliveries(4...6), lane: 0)
+        #expect(try harness.find([lsn(1)]).deliveries == deliveries([1]))
+    }
+
+    @Test func damagedRow_IsNamed_AndTheOthersAnswer() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries([1, 3, 5]), lane: 0)
+        try harness.file.keep(deliveries([2, 4, 6]), lane: 1)
+        try harness.file.keep(deliveries(7...9), lane: 0)
+        try harness.change(
+            "UPDATE outcomes SET packed = substr(packed, 1, 30) || x'FF' || substr(packed, 32) WHERE number = 1")
+        let found = try harness.find((1...9).map(lsn))
+        #expect(found.deliveries.enumerated().filter { $0.element == nil }.map(\.offset) == [0, 2, 4])
+        // What the other lane has, this row never had.
+        #expect(found.damages.keys.sorted() == [0, 2, 4])
+        #expect(found.damages[0] == "row 1: checksum of packed outcomes")
+        try harness.change(
+            "UPDATE outcomes SET packed = (SELECT packed FROM outcomes WHERE number = 3) WHERE number = 1")
+        #expect(try harness.find([lsn(3)]).damages[0] == "row 1: outcomes of other records")
+    }
+
+    @Test func newFileOfAnOldSpool_SaysWhatIsMissing() throws {
+        let harness = try Harness(recovered: lsn(100))
+        #expect(harness.warnings.withLock { $0 } == 1)
+        #expect(try harness.find([lsn(5)]).missing == lsn(99))
+        try harness.file.keep(deliveries(100...101), lane: 1)
+        try harness.reopen(recovered: lsn(200))
+        #expect(harness.warnings.withLock { $0 } == 1)
+        let found = try harness.find([lsn(5), lsn(100)])
+        #expect(found.deliveries == [nil] + deliveries([100]) && found.missing == lsn(99))
+        // The broker lost what this spool had delivered, or an operator said that it is.
+        try harness.file.goOn(lane: 2, after: lsn(150), checkpoint: lsn(120))
+        #expect(try harness.find([lsn(5)]).missing == lsn(150))
+    }
+
+    /// As after a restore that was told to send again.
+    @Test func recordsHandedOverAgain_AreAtTheirNewPlaces() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...10), lane: 0)
+        try harness.file.keep(deliveries(11...20), lane: 0)
+        try harness.file.keep(deliveries(6...12, offset: 1000), lane: 0)
+        let found = try harness.find((1...20).map(lsn))
+        // The others of those hand-overs are delivered, nobody knows where.
+        #expect(found.deliveries.compactMap { $0 } == deliveries(6...12, offset: 1000))
+        #expect(found.missing == lsn(20))
+    }
+
+    @Test func fullDisk_IsNoSpace_AndNothingIsLost() throws {
+        var settings = OutcomesSettings()
+        settings.pagesMax = 40
+        let harness = try Harness(settings)
+        var kept = 0
+        let error = #expect(throws: StoreError.self) {
+            for number in 1...100_000 {
+                try harness.file.keep(deliveries([number * 1000]), lane: 0)
+                kept = number
+            }
+        }
+        #expect(error?.isNoSpace == true)
+        #expect(kept > 100)
+        let all = (1...kept + 1).map { lsn($0 * 1000) }
+        #expect(try harness.find(all).deliveries.compactMap { $0?.lsn } == all.dropLast())
+        // With space it goes on.
+        try harness.reopen()
+        try harness.file.keep(deliveries([(kept + 1) * 1000]), lane: 0)
+        #expect(try harness.find(all).deliveries.compactMap { $0?.lsn } == all)
+    }
+}
