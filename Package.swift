@@ -132,7 +132,11 @@ let package = Package(
                 "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
                 "KafkaTestSupport", "Primitives", "TestSupport",
             ]),
-        tests("SpoolTests", ["Spool", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
+        .target(
+            name: "SpoolTestSupport", dependencies: ["Spool", "Store", "Primitives", "Records", "TestSupport"],
+            path: "Tests/SpoolTestSupport", swiftSettings: settings),
+        tests(
+            "SpoolTests", ["Spool", "SpoolTestSupport", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",
             [
@@ -152,8 +156,8 @@ let package = Package(
         tests(
             "SimulationTests",
             [
-                "Consumers", "Forwarder", "Spool", "Journal", "Broker", "DeadLetters", "Store", "Primitives", "Records",
-                "TestSupport", log,
+                "Consumers", "Forwarder", "Spool", "SpoolTestSupport", "Journal", "Broker", "DeadLetters", "Store",
+                "Primitives", "Records", "TestSupport", log,
             ]),
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),

@@ -8,6 +8,7 @@ import dataclasses
 
 JOURNAL = ("JournalTests", "SpoolTests")
 LANES = ("SpoolTests", "ForwarderTests")
+REPETITIONS = ("SpoolTests", "SimulationTests")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,8 @@ MUTATIONS = (
         (
             Edit(
                 COMMIT_LOOP,
-                "            guard sync() else { return }\n            answer(first: first, synced: true)\n",
-                "            answer(first: first, synced: true)\n            guard sync() else { return }\n"),
+                "            guard sync(deciding: group, first: first) else { return }\n            answer(first: first, synced: true)\n",
+                "            answer(first: first, synced: true)\n            guard sync(deciding: group, first: first) else { return }\n"),
         ),
         JOURNAL),
     Mutation(
@@ -163,8 +164,7 @@ MUTATIONS = (
     Mutation(
         "forward an unsynced LSN",
         (
-            Edit(COMMIT_LOOP, "    private func sync() -> Bool {\n",
-                 "    private func sync() -> Bool {\n        publish()\n"),
+            Edit(COMMIT_LOOP, "first: LSN = .zero) -> Bool {\n", "first: LSN = .zero) -> Bool {\n        publish()\n"),
             Edit(COMMIT_LOOP, "        let durable = writer.durable\n", "        let durable = writer.next\n"),
         ),
         JOURNAL),
@@ -215,6 +215,34 @@ MUTATIONS = (
             Edit(
                 "Sources/Spool/Spool.swift", "journal.isKnown(epoch: epoch, nonce: nonce)",
                 "journal.isKnown(epoch: epoch)"),
+        ),
+        ("ForwarderTests",)),
+    Mutation(
+        "a segment goes though the store lacks a request of it",
+        (
+            Edit(
+                "Sources/Spool/Spool.swift", "min(state.cursors.released(durable: state.durable), mark.covered)",
+                "state.cursors.released(durable: state.durable)"),
+        ),
+        REPETITIONS),
+    Mutation(
+        "a claim is free again though the outcome of its request is unknown",
+        (
+            Edit(
+                "Sources/Spool/Spool.swift", "                completion(.failure(SpoolRefusal(failure)))\n",
+                "                handed?.settle(nil)\n                completion(.failure(SpoolRefusal(failure)))\n"),
+        ),
+        REPETITIONS),
+    Mutation(
+        "a start does not look for requests in the journal",
+        (Edit("Sources/Spool/RequestRecovery.swift", "        try replay()\n", ""),),
+        REPETITIONS),
+    Mutation(
+        "a copy's checkpoint counts as one of ours because its process does",
+        (
+            Edit(
+                "Sources/Forwarder/OpeningDecision.swift",
+                "(previous.lsn.epoch <= previous.epoch || isKnown(previous.lsn.epoch, previous.nonce))", "true"),
         ),
         ("ForwarderTests",)),
 )

@@ -25,7 +25,12 @@ enum OpeningDecision: Equatable {
             return .goOn(after: delivered, alarm: delivered > .zero ? "checkpoint_missing" : nil)
         }
         if previous.nonce != nonce, wasClaimed || previous.epoch == epoch { return .ownedElsewhere }
-        guard isKnown(previous.epoch, previous.nonce) else { return .historyUnknown }
+        // A process that used up its sequences goes on in a later epoch: a copy of before that knows the process, not
+        // what it delivered since.
+        let isHistory =
+            isKnown(previous.epoch, previous.nonce)
+            && (previous.lsn.epoch <= previous.epoch || isKnown(previous.lsn.epoch, previous.nonce))
+        guard isHistory else { return .historyUnknown }
         if previous.lsn < delivered { return .goOn(after: delivered, alarm: "checkpoint_behind") }
         return .goOn(after: previous.lsn, alarm: nil)
     }

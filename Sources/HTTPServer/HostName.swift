@@ -18,7 +18,7 @@ struct HostName {
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
-        byte < 0x80 && (Character(UnicodeScalar(byte)).isLetterOrDigit || [0x2D, 0x2E, 0x5F].contains(byte))
+        byte.isLetterOrDigit || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
     }
 
     /// Where the port's colon is, or the field's end.
@@ -76,7 +76,7 @@ struct HostName {
         let dash = UInt8(ascii: "-")
         let areNames = labels.allSatisfy { label in
             !label.isEmpty && label.first != dash && label.last != dash
-                && label.allSatisfy { $0 < 0x80 && ($0 == dash || Character(UnicodeScalar($0)).isLetterOrDigit) }
+                && label.allSatisfy { $0 == dash || $0.isLetterOrDigit }
         }
         return areNames && labels.last?.contains { $0 < UInt8(ascii: "0") || $0 > UInt8(ascii: "9") } == true
     }
@@ -96,7 +96,14 @@ struct HostName {
     }
 }
 
-extension Character {
+extension UInt8 {
     /// Of ASCII.
-    fileprivate var isLetterOrDigit: Bool { isASCII && (isLetter || isNumber) }
+    fileprivate var isLetterOrDigit: Bool {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "a")...UInt8(ascii: "z"):
+            true
+        default: false
+        }
+    }
 }

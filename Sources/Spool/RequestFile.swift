@@ -75,36 +75,64 @@ final class RequestFile: RequestStore {
     }
 
     func save(_ change: RequestChange) throws(StoreError) {
-        try withOpened { (file) throws(StoreError) in
-            try file.connection.transaction { () throws(StoreError) in
-                if change.replacesAll { try file.connection.execute("DELETE FROM keys; DELETE FROM producers") }
-                try file.expireKeys.run(.integer(Self.stored(change.keysFrom)))
-                for name in change.forgotten { try file.forget.run(Self.value(name)) }
-                for entries in change.keys {
-                    guard let last = entries.last else { continue }
-                    try file.addKeys.run(
-                        .integer(Self.stored(last.first)), .blob(RequestRows.encode(entries)[...]))
-                }
-                for (name, state) in change.producers {
-                    try file.setProducer.run(Self.value(name), .blob(RequestRows.encode(name, state)[...]))
-                }
-                try file.setHead.run(.blob(RequestRows.encode(change.head)[...]))
+        try withOpened { (file) throws(StoreError) in try Self.save(change, to: file) }
+    }
+
+    func replace(with change: RequestChange) throws(StoreError) {
+        close()
+        let new = path + ".new"
+        try onDisk("replace requests") { () throws(FileSystemError) in try remove(new, "-wal", "-shm", "") }
+        do {
+            let file = try open(new)
+            try Self.save(change, to: file)
+            // What is renamed is one file.
+            try file.connection.execute("PRAGMA journal_mode = DELETE")
+        }
+        try onDisk("replace requests") { () throws(FileSystemError) in
+            // A log that stays would be taken for the new file's.
+            try remove(path, "-wal", "-shm")
+            try fileSystem.syncDirectory(directory)
+            try fileSystem.rename(new, to: path)
+            try fileSystem.syncDirectory(directory)
+        }
+    }
+
+    private static func save(_ change: RequestChange, to file: Opened) throws(StoreError) {
+        try file.connection.transaction { () throws(StoreError) in
+            if change.replacesAll { try file.connection.execute("DELETE FROM keys; DELETE FROM producers") }
+            try file.expireKeys.run(.integer(Self.stored(change.keysFrom)))
+            for name in change.forgotten { try file.forget.run(Self.value(name)) }
+            for entries in change.keys {
+                guard let last = entries.last else { continue }
+                try file.addKeys.run(
+                    .integer(Self.stored(last.first)), .blob(RequestRows.encode(entries)[...]))
             }
+            for (name, state) in change.producers {
+                try file.setProducer.run(Self.value(name), .blob(RequestRows.encode(name, state)[...]))
+            }
+            try file.setHead.run(.blob(RequestRows.encode(change.head)[...]))
         }
     }
 
     func setAside() throws(StoreError) {
         close()
-        do throws(FileSystemError) {
+        try onDisk("set requests aside") { () throws(FileSystemError) in
             // A log that stays would be taken for the next file's.
-            for name in [path + "-wal", path + "-shm"] where try fileSystem.exists(name) {
-                try fileSystem.remove(name)
-            }
+            try remove(path, "-wal", "-shm")
             if try fileSystem.exists(path) { try fileSystem.rename(path, to: directory + "/" + Self.asideName) }
             try fileSystem.syncDirectory(directory)
+        }
+    }
+
+    private func remove(_ path: String, _ endings: String...) throws(FileSystemError) {
+        for ending in endings where try fileSystem.exists(path + ending) { try fileSystem.remove(path + ending) }
+    }
+
+    private func onDisk(_ operation: String, _ body: () throws(FileSystemError) -> Void) throws(StoreError) {
+        do throws(FileSystemError) {
+            try body()
         } catch {
-            throw StoreError(
-                error.isNoSpace ? .full : .other, operation: "set requests aside", detail: error.description)
+            throw StoreError(error.isNoSpace ? .full : .other, operation: operation, detail: error.description)
         }
     }
 
@@ -115,13 +143,13 @@ final class RequestFile: RequestStore {
     ) throws(StoreError) -> Result {
         try opened.withLock { (opened) throws(StoreError) in
             if let file = opened { return try body(file) }
-            let file = try open()
+            let file = try open(path)
             opened = file
             return try body(file)
         }
     }
 
-    private func open() throws(StoreError) -> Opened {
+    private func open(_ path: String) throws(StoreError) -> Opened {
         let connection = try Connection.open(path: path, schema: Self.schema, fileSystem: fileSystem)
         return Opened(
             connection: connection,

@@ -12,6 +12,14 @@ final class RequestSignal: Sendable {
         var grownBytes: Int64 = 0
         var isDue = false
         var stopping = false
+
+        /// - Returns: nil: go on waiting; else whether to stop.
+        mutating func take() -> Bool? {
+            guard isDue || stopping else { return nil }
+            isDue = false
+            grownBytes = 0
+            return stopping
+        }
     }
 
     let monitor = Monitor(State())
@@ -57,6 +65,7 @@ final class RequestSaver: @unchecked Sendable {
     private let spool: SpoolID
     private let state: Lock<SpoolState>
     private let settings: IdempotencySettings
+    private let clock: any TimeSource
     private let log: Logger
     /// Not before then, after a refusal; and how long it waited last.
     private var retry: (at: MonotonicInstant, after: Duration)?
@@ -66,15 +75,16 @@ final class RequestSaver: @unchecked Sendable {
 
     init(
         _ requests: Requests, store: any RequestStore, spool: SpoolID, state: Lock<SpoolState>,
-        settings: IdempotencySettings, log: Logger
+        settings: IdempotencySettings, clock: any TimeSource, log: Logger
     ) {
         self.requests = requests
         self.store = store
         self.spool = spool
         self.state = state
         self.settings = settings
+        self.clock = clock
         self.log = log
-        producersDue = SystemClock().now()
+        producersDue = clock.now()
     }
 
     /// To be called by the thread.
@@ -82,17 +92,21 @@ final class RequestSaver: @unchecked Sendable {
         let signal = requests.signal.monitor
         var isStopping = false
         while !isStopping {
-            expire()
-            save(isStopping: false)
-            requests.report()
-            let stopping = signal.wait(until: SystemClock().now() + settings.saveInterval) { state -> Bool? in
-                guard state.isDue || state.stopping else { return nil }
-                state.isDue = false
-                state.grownBytes = 0
-                return state.stopping
-            }
-            isStopping = stopping == true
+            round()
+            isStopping = signal.wait(until: clock.now() + settings.saveInterval) { $0.take() } == true
         }
+        end()
+    }
+
+    /// What the thread does between two waits.
+    func round() {
+        expire()
+        save(isStopping: false)
+        requests.report()
+    }
+
+    /// The last that it does.
+    func end() {
         save(isStopping: true)
         store.close()
     }
@@ -104,14 +118,14 @@ final class RequestSaver: @unchecked Sendable {
             expired = requests.index.withLock { $0.expireKeys(now: now, max: Self.expiredAtOnce) }
             requests.metrics.keysExpired.increment(by: expired)
         }
-        guard producersDue <= SystemClock().now() else { return }
-        producersDue = SystemClock().now() + IdempotencySettings.producersLooked
+        guard producersDue <= clock.now() else { return }
+        producersDue = clock.now() + IdempotencySettings.producersLooked
         let idle = requests.index.withLock { $0.expireProducers(now: now) }
         requests.metrics.producersExpired.increment(by: idle)
     }
 
     private func save(isStopping: Bool) {
-        if let retry, !isStopping, SystemClock().now() < retry.at { return }
+        if let retry, !isStopping, clock.now() < retry.at { return }
         // First: every request below was added before this was published.
         let durable = state.withLock { $0.durable }
         let times = requests.clock.times
@@ -122,10 +136,11 @@ final class RequestSaver: @unchecked Sendable {
         guard let unsaved else { return }
         do throws(StoreError) {
             if isBroken {
-                try store.setAside()
+                try store.replace(with: unsaved.change)
                 isBroken = false
+            } else {
+                try store.save(unsaved.change)
             }
-            try store.save(unsaved.change)
             requests.index.withLock { $0.saved(unsaved) }
             if retry != nil { log.notice("the store of requests takes them again") }
             retry = nil
@@ -136,7 +151,7 @@ final class RequestSaver: @unchecked Sendable {
             log.error(
                 "requests cannot be saved, the journal keeps them meanwhile", metadata: ["error": "\(error)"])
             let after = retry.map { min($0.after * 2, settings.saveRetryMax) } ?? settings.saveRetry
-            retry = (SystemClock().now() + after, after)
+            retry = (clock.now() + after, after)
         }
     }
 }

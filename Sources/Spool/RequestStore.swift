@@ -14,8 +14,12 @@ protocol RequestStore: Sendable {
     func forEachRow(_ visit: (RequestRow) -> Void) throws(StoreError)
 
     /// Makes a change, all of it or nothing; durable when it returns. After an error that is not retriable nothing is
-    /// known of the store: `setAside`, and save everything.
+    /// known of the store: `replace` it.
     func save(_ change: RequestChange) throws(StoreError)
+
+    /// Puts a new store, which holds nothing else, in the place of what is there; that stays until the new one is
+    /// durable. - Precondition: the change replaces all.
+    func replace(with change: RequestChange) throws(StoreError)
 
     /// Takes what is there out of the way, for people to look at: the next `save` begins anew.
     func setAside() throws(StoreError)

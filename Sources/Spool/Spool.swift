@@ -30,7 +30,7 @@ public final class Spool: Sendable {
     let parkedFiles: ParkedFiles
     let parker: Parker
     private let parkerThread = Lock<WorkerThread?>(nil)
-    private let saver: RequestSaver
+    let saver: RequestSaver
     private let saverThread = Lock<WorkerThread?>(nil)
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
@@ -165,7 +165,7 @@ public final class Spool: Sendable {
         parker = Parker(state: state, journal: journal, files: files, settings: settings, clock: clock)
         saver = RequestSaver(
             requests, store: requestStore, spool: opened.spool, state: state, settings: settings.idempotency,
-            log: files.log)
+            clock: clock, log: files.log)
     }
 
     /// Starts the threads; once.

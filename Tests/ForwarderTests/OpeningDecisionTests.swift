@@ -40,6 +40,12 @@ import Testing
             testDescription: "a copy took the epoch of an earlier process", previous: (9, 20, 6), delivered: 7,
             expected: .historyUnknown),
         Row(
+            testDescription: "a process that we know, in an epoch that we do not", previous: (40 << 32, 20, 5),
+            delivered: 7, expected: .historyUnknown),
+        Row(
+            testDescription: "own, in a later epoch of this process", previous: (31 << 32, 30, 1000), delivered: 7,
+            wasClaimed: true, expected: .goOn(after: lsn(31 << 32), alarm: nil)),
+        Row(
             testDescription: "restored, and behind", previous: (5, 25, 5), delivered: 7, expected: .historyUnknown),
         Row(
             testDescription: "own, fenced by a freeze", previous: (9, 30, 1000), delivered: 7, wasClaimed: true,
@@ -62,7 +68,7 @@ import Testing
         let decision = OpeningDecision.decide(
             previous: row.previous.map { SinkCheckpoint(lsn: lsn($0.0), epoch: $0.1, nonce: $0.2) },
             delivered: lsn(row.delivered), epoch: Self.epoch, nonce: Self.nonce, wasClaimed: row.wasClaimed,
-            isKnown: { epoch, nonce in [(10, 4), (20, 5), (30, 1000)].contains { $0 == (epoch, nonce) } })
+            isKnown: { epoch, nonce in [(10, 4), (20, 5), (30, 1000), (31, 1000)].contains { $0 == (epoch, nonce) } })
         #expect(decision == row.expected)
     }
 }

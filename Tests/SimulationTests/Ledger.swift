@@ -16,6 +16,10 @@ struct Ledger {
 
     struct Request {
         var records: Range<Int>
+        /// Bytes of each record's key.
+        var padding: Int
+        /// By what its repetitions are known.
+        var identity: RequestIdentity?
         /// Of gateways: one process after the other on one disk.
         var lineage: Int
         var process: Int
@@ -28,6 +32,8 @@ struct Ledger {
         var isBuffered = false
         /// The power or the disk went before the sync: it may be gone, as a whole.
         var isLosable = false
+        /// It was accepted, and gone when it was repeated.
+        var wasLost = false
         /// An operator put its only copy away, or declared it delivered.
         var isExcused = false
     }
@@ -72,10 +78,11 @@ struct Ledger {
 
     // MARK: - Clients
 
-    mutating func ask(_ topics: [(topic: Int, isBad: Bool)], lineage: Int, process: Int) -> Int {
+    mutating func ask(_ topics: [(topic: Int, isBad: Bool)], padding: Int, lineage: Int, process: Int) -> Int {
         let first = records.count
         for (topic, isBad) in topics { records.append(Record(request: requests.count, topic: topic, isBad: isBad)) }
-        requests.append(Request(records: first..<records.count, lineage: lineage, process: process))
+        requests.append(
+            Request(records: first..<records.count, padding: padding, lineage: lineage, process: process))
         return requests.count - 1
     }
 
@@ -95,6 +102,50 @@ struct Ledger {
             expect(records[record].deliveries == 0, "P6: record \(record) was refused after it was delivered")
         }
     }
+
+    // MARK: - Clients that repeat
+
+    mutating func name(_ request: Int, _ identity: RequestIdentity?) { requests[request].identity = identity }
+
+    func isNumbered(_ request: Int) -> Bool {
+        if case .sequence = requests[request].identity { true } else { false }
+    }
+
+    /// It is new to the gateway.
+    mutating func isFirst(_ request: Int, process: Int) {
+        if case .accepted = requests[request].answer {
+            expect(requests[request].isLosable, "P4: request \(request) was accepted and is forgotten")
+        }
+        if requests[request].isLosable { (requests[request].isLosable, requests[request].wasLost) = (false, true) }
+        requests[request].answer = .none
+        requests[request].process = process
+        requests[request].isBuffered = false
+    }
+
+    /// The gateway says that it had accepted it.
+    mutating func repeated(_ request: Int, first: LSN, count: Int, synced: Bool) {
+        tally.add(.repeated)
+        expect(count == requests[request].records.count, "P4: request \(request) is said to have \(count) records")
+        switch requests[request].answer {
+        case .accepted(let told): expect(told == first, "P4: request \(request) is \(first), and was \(told)")
+        case .refused: expect(false, "P4: request \(request) was refused, and is said to be accepted")
+        case .none, .unknown: accepted(request, first: first, synced: synced)
+        }
+    }
+
+    mutating func isInFlight(_ request: Int, process: Int) {
+        tally.add(.inFlight)
+        let isOpen =
+            switch requests[request].answer {
+            case .none, .unknown: true;
+            case .accepted, .refused: false
+            }
+        expect(
+            isOpen && requests[request].process == process, "P4: request \(request) is said to be on its way")
+    }
+
+    /// Its client gives it up.
+    mutating func excuse(_ request: Int) { requests[request].isExcused = true }
 
     /// Whoever had no answer gets none.
     mutating func processEnded(_ process: Int) {

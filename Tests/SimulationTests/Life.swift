@@ -8,13 +8,14 @@ import TestSupport
 @testable import Forwarder
 @testable import Journal
 @testable import Spool
+@testable import SpoolTestSupport
 
 /// One process: spool and forwarder on a disk, whose threads are steps that somebody else chooses. What a thread of the
 /// product would do next when it wakes, `step` does; when it would wake, `isReady` says.
 // SAFETY: a world and everything in it belongs to one thread.
 final class Life: @unchecked Sendable {
     enum Actor: Hashable {
-        case writer, keeper, parker
+        case writer, keeper, parker, saver
         case lane(Int)
     }
 
@@ -49,8 +50,9 @@ final class Life: @unchecked Sendable {
     private var ended: Set<Actor> = []
     private var keeperWakes: MonotonicInstant
     private var parkerWakes: MonotonicInstant
+    private var saverWakes: MonotonicInstant
     private var rests = [Lane.Rest](repeating: .none, count: Life.lanes)
-    private var seen: (parked: [Int], first: LSN?) = ([], nil)
+    private var seen: (parked: [Int], first: LSN?, saves: UInt64) = ([], nil, 0)
     private var laneWakes = [MonotonicInstant](repeating: MonotonicInstant(nanoseconds: 0), count: Life.lanes)
 
     init(
@@ -61,7 +63,7 @@ final class Life: @unchecked Sendable {
         spool = try Spool.prepare(
             directory: Self.directory, settings: settings, fileSystem: disk, clock: clock, timers: clock,
             nonce: UInt64(fate.process), log: Self.quiet,
-            requestStore: RequestFile(directory: Self.directory, fileSystem: disk), requestClock: clock,
+            requestStore: FakeRequestStore(disk), requestClock: clock,
             failed: { error in fate.fatal = "journal: \(error)" })
         let spool = spool
         var forwarding = ForwarderSettings()
@@ -80,6 +82,7 @@ final class Life: @unchecked Sendable {
                 }))
         keeperWakes = clock.now()
         parkerWakes = clock.now()
+        saverWakes = clock.now()
         spool.journal.keeper.begin()
         fate.isRunning = true
         _ = news()
@@ -87,7 +90,7 @@ final class Life: @unchecked Sendable {
 
     // MARK: - Steps
 
-    static let actors: [Actor] = [.writer, .keeper, .parker] + (0..<lanes).map(Actor.lane)
+    static let actors: [Actor] = [.writer, .keeper, .parker, .saver] + (0..<lanes).map(Actor.lane)
 
     /// Whether the thread would go on now.
     func isReady(_ actor: Actor) -> Bool {
@@ -102,6 +105,7 @@ final class Life: @unchecked Sendable {
             return keeperWakes <= now
                 || shared.keeper.monitor.withLock { $0.poked || $0.spaceGone || $0.stopping }
         case .parker: return parkerWakes <= now
+        case .saver: return saverWakes <= now || spool.requests.signal.monitor.withLock { $0.isDue || $0.stopping }
         case .lane(let lane):
             switch rests[lane] {
             case .none: return true
@@ -135,6 +139,10 @@ final class Life: @unchecked Sendable {
         case .parker:
             spool.parker.round()
             parkerWakes = clock.now() + spool.settings.parkInterval
+        case .saver:
+            _ = spool.requests.signal.monitor.withLock { $0.take() }
+            spool.saver.round()
+            saverWakes = clock.now() + spool.settings.idempotency.saveInterval
         case .lane(let lane):
             let rest = forwarder.lanes[lane].step()
             rests[lane] = rest
@@ -164,6 +172,7 @@ final class Life: @unchecked Sendable {
         for lane in forwarder.lanes { lane.end() }
         spool.journal.endIntake()
         while isReady(.writer) { step(.writer) { .zero } }
+        spool.saver.end()
         spool.close()
         fate.isDead = true
     }
@@ -176,14 +185,18 @@ final class Life: @unchecked Sendable {
     /// Path of the segment that takes frames.
     var activeSegment: String? { spool.journal.shared.index.withLock { $0.segments.last?.path } }
 
-    /// Lanes that were parked, and segments that went, since the last call.
-    func news() -> (parked: Int, released: Int) {
+    /// Lanes that were parked, segments that went, and saves of what is remembered of requests, since the last call.
+    func news() -> (parked: Int, released: Int, saves: Int) {
         let before = seen
         seen = (
             (0..<Self.lanes).filter { spool.parked(lane: $0) != nil },
-            spool.journal.shared.index.withLock { $0.segments.first?.header.base }
+            spool.journal.shared.index.withLock { $0.segments.first?.header.base },
+            UInt64(spool.requests.index.withLock { $0.saving.mark.generation })
         )
-        return (seen.parked.count { !before.parked.contains($0) }, seen.first == before.first ? 0 : 1)
+        return (
+            seen.parked.count { !before.parked.contains($0) }, seen.first == before.first ? 0 : 1,
+            Int(seen.saves - before.saves)
+        )
     }
 
     var isDrained: Bool {

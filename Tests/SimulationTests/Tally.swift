@@ -5,6 +5,8 @@ struct Tally {
         // What clients did and saw.
         case acceptedRecords = "accepted"
         case delivered, dead, refused, unknown
+        case repeated, inFlight = "in_flight"
+        case storedAtLast = "stored_at_last"
         case bufferedLost = "buffered_lost"
         case handedOut = "handed_out"
         case handedOutAgain = "handed_out_again"
@@ -40,6 +42,7 @@ struct Tally {
         case parked
         case epochs
         case segments
+        case requestSaves = "request_saves"
         // What operators did.
         case restored
         case unknownHistories = "unknown_histories"

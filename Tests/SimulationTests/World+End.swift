@@ -38,12 +38,14 @@ extension World {
             }
             observe()
             read()
-            if life.isDrained, pendingDeadLetters == 0, isRead { break }
+            if life.isDrained, pendingDeadLetters == 0, isRead, isEverythingAnswered { break }
+            askWhatIsOpen()
             clock.advance(by: .milliseconds(700))
         }
         guard ledger.violations.isEmpty else { return }
         let isDrained = gateway.life?.isDrained ?? false
         ledger.expect(isDrained, "P3: it does not drain: \(gateway.life?.status ?? [])")
+        ledger.expect(isEverythingAnswered, "P4: a request gets no answer, however often it is repeated")
         ledger.expect(pendingDeadLetters == 0, "a dead letter is pending")
         ledger.close(dead: try dead())
         if let life = gateway.life {

@@ -17,7 +17,7 @@ extension World {
         let choice = chance.pick(0..<100)
         chance.note(choice)
         switch choice {
-        case 0..<22: submit(to: life)
+        case 0..<22: actAsClient(of: life)
         case 22..<68: stepSomebody(lives)
         case 68..<75: clock.advance(by: .milliseconds(chance.pick(0..<300)))
         case 75..<77: clock.advance(by: .milliseconds(chance.pick(500..<4_000)))
@@ -83,50 +83,7 @@ extension World {
         gateway.disk = end(gateway, hasPower: chance.percent(70) || fate.fatal != nil)
     }
 
-    // MARK: - Clients
-
-    private func submit(to life: Life) {
-        let topics = (0..<chance.pick(1..<4)).map { _ in chance.pick(0..<Self.topics.count) }
-        let chosen = (0..<chance.pick(1..<5)).map { _ in (topic: chance.one(of: topics), isBad: chance.perMille(30)) }
-        let request = ledger.ask(chosen, lineage: life.fate.lineage, process: life.fate.process)
-        let padding = chance.pick(0..<500)
-        let records = zip(ledger.requests[request].records, chosen).map { number, one in
-            SpoolRecord(
-                topic: Self.topics[one.topic], partition: nil, timestampIsGateways: true,
-                record: Record(
-                    key: [UInt8](repeating: 0, count: padding)[...],
-                    value: Array("\(one.isBad ? "!" : "")\(number)".utf8)[...], timestampMs: 1))
-        }
-        note("request \(request) of \(records.count) to \(life.fate.process)")
-        life.spool.submit(records) { [weak self, weak life] result in
-            guard let self, let life, !life.fate.isDead else { return }
-            answered(request, result, life)
-        }
-    }
-
-    private func answered(_ request: Int, _ result: Result<Acceptance, SpoolRefusal>, _ life: Life) {
-        note("request \(request): \(result)")
-        switch result {
-        case .success(let acceptance):
-            chance.note(Int(acceptance.first.sequence))
-            if acceptance.first.epoch > life.spool.epoch, acceptance.first.sequence == 0 { ledger.tally.add(.epochs) }
-            ledger.accepted(request, first: acceptance.first, synced: acceptance.synced)
-            let hasFailed = life.fate.fatal?.hasPrefix("journal") ?? false
-            ledger.expect(!hasFailed, "P6: accepted after \(life.fate.fatal ?? "")")
-            ledger.expect(!life.fate.isHistoryUnknown || life.spool.intakeClosed != nil, "P6: intake is open")
-            if acceptance.synced {
-                let segment = life.activeSegment ?? ""
-                ledger.expect(
-                    !life.disk.unsyncedPaths.contains(segment),
-                    "P1: request \(request) is answered before the sync of \(segment)")
-            }
-        case .failure(let refusal):
-            chance.note(refusal.outcomeUnknown ? 1 : 2)
-            if case .stalled = refusal { ledger.tally.add(.stalled) }
-            ledger.refused(
-                request, outcomeUnknown: refusal.outcomeUnknown, isUncut: refusal == .noSpace(wasWritten: true))
-        }
-    }
+    // MARK: - Consumers
 
     private func actAsConsumer() {
         guard let readers, gateway.life?.fate.isDead == false else { return }
@@ -184,6 +141,7 @@ extension World {
         ledger.tally.add(.restored)
         _ = end(gateway, hasPower: true)
         ledger.putAway(after: at, lineage: nil)
+        producers = []
         gateway.disk = disk.copied().withoutPower(.keepsEverything)
         restart()
     }
@@ -206,6 +164,7 @@ extension World {
         ledger.recovered(lineage: site.lineage)
         ledger.tally.add(resends ? .resent : .assumedDelivered)
         if resends { ledger.resend() } else { ledger.assumeDelivered() }
+        producers = []
         let next = disk.withoutPower(.losesEverythingUnsynced)
         if site.lineage == gateway.lineage {
             gateway.disk = next
@@ -245,6 +204,7 @@ extension World {
         let keepsOther = chance.percent(50)
         note("goes on with the twin: \(keepsOther)")
         ledger.putAway(after: other.copiedAt, lineage: keepsOther ? gateway.lineage : other.lineage)
+        producers = []
         if keepsOther { gateway = other }
         twin = nil
         // Longer than the starts of both took epochs.

@@ -232,7 +232,14 @@ private struct RequestLife {
         for identity in model.unknown.keys { try send(identity) }
         var found: [LSN: String] = [:]
         let reader = spool.spool.journal.reader(from: .zero)
-        while let frame = try reader.next() {
+        // (A segment that goes while it is read gives nothing; the next look is behind it.)
+        var looks = 0
+        while looks < 3 {
+            guard let frame = try reader.next() else {
+                looks += 1
+                continue
+            }
+            looks = 0
             try frame.forEachRecord { lsn, bytes in
                 do {
                     found[lsn] = text(try SpoolRecordCodec.decode(bytes))

@@ -7,6 +7,7 @@ import TestSupport
 import Testing
 
 @testable import Spool
+@testable import SpoolTestSupport
 
 /// Promise 4 over crashes, restores and a disk that refuses.
 @Suite struct RequestRecoveryTests {
@@ -207,7 +208,7 @@ import Testing
         #expect(eventually { spool.store.saves.withLock { $0 } == 1 })
         spool.store.refuse(StoreError(.other, operation: "test", detail: "a sync failed"))
         let two = try #require(spool.request(sequence(1, 1)).1).get()
-        #expect(eventually { spool.store.setAsides.withLock { $0 } > 0 })
+        #expect(eventually { spool.store.replacements.withLock { $0 } > 0 })
         spool.store.refuse(nil)
         #expect(eventually { spool.store.saves.withLock { $0 } == 2 })
         try flow(spool)
@@ -295,6 +296,8 @@ import Testing
         let newer = try #require(second.disk.contents(FakeRequestStore.path))
         backup.overwrite(FakeRequestStore.path) { $0 = newer }
 
+        // Epochs are Unix seconds where starts are not faster than one a second.
+        #expect(eventually { SystemClock().wallMilliseconds() / 1000 > second.spool.epoch })
         let restored = try SpoolHarness(backup, settings: settings)
         #expect(restored.ask(key(1)) == .repeated(one.first, 1))
         #expect(restored.ask(key(2)) == .first)

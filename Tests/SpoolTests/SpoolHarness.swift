@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import Spool
+@testable import SpoolTestSupport
 
 /// A spool on a fake disk with small segments, and lanes driven by hand.
 final class SpoolHarness {

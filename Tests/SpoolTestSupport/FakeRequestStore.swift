@@ -8,6 +8,7 @@ import TestSupport
 /// A store of requests in one file of the fake disk, so that it shares the disk's fate: written anew by each save.
 final class FakeRequestStore: RequestStore {
     static let path = "/spool/requests"
+    static let newPath = path + ".new"
 
     private struct Content {
         var head: RequestHead?
@@ -20,6 +21,8 @@ final class FakeRequestStore: RequestStore {
     private let refusal = Lock<StoreError?>(nil)
     let saves = Lock(0)
     let setAsides = Lock(0)
+    /// Those that were tried.
+    let replacements = Lock(0)
 
     init(_ disk: FakeFileSystem) { self.disk = disk }
 
@@ -78,7 +81,7 @@ final class FakeRequestStore: RequestStore {
         for (name, state) in new.producers { add(2, RequestRows.encode(name, state)) }
         let bytes = writer.bytes
         try onDisk { () throws(FileSystemError) in
-            let file = try disk.open(Self.path + ".new", .createOrTruncate)
+            let file = try disk.open(Self.newPath, .createOrTruncate)
             try file.writeAll(bytes, at: 0)
             try file.syncData()
             try disk.rename(file.path, to: Self.path)
@@ -86,6 +89,11 @@ final class FakeRequestStore: RequestStore {
         }
         content.withLock { $0 = new }
         saves.withLock { $0 += 1 }
+    }
+
+    func replace(with change: RequestChange) throws(StoreError) {
+        replacements.withLock { $0 += 1 }
+        try save(change)
     }
 
     func setAside() throws(StoreError) {
@@ -105,50 +113,4 @@ final class FakeRequestStore: RequestStore {
             throw StoreError(error.isNoSpace ? .full : .other, operation: "requests", detail: error.description)
         }
     }
-}
-
-extension SpoolHarness {
-    /// Admits, and stores one record where that may be done.
-    ///
-    /// - Returns: what it was admitted as, and what became of the record.
-    @discardableResult
-    func request(
-        _ identity: RequestIdentity, _ records: [SpoolRecord] = [record(0, "x")]
-    ) -> (Told, Result<Acceptance, SpoolRefusal>?) {
-        let admission = spool.admit(identity)
-        guard case .first(let claim) = admission else { return (Told(admission), nil) }
-        return (.first, submit(records, claim: claim))
-    }
-
-    /// Admits, and gives up what it got.
-    func ask(_ identity: RequestIdentity) -> Told { Told(spool.admit(identity)) }
-}
-
-/// An `Admission` that can be compared.
-enum Told: Equatable {
-    case first, inFlight, otherPayload, tooOld
-    case repeated(LSN, Int)
-    case gap(UInt64)
-    case full(IdempotencyLimit)
-
-    init(_ admission: Admission) {
-        self =
-            switch admission {
-            case .first: .first
-            case .repeated(let acceptance): .repeated(acceptance.first, acceptance.count)
-            case .inFlight: .inFlight
-            case .otherPayload: .otherPayload
-            case .gap(let expected): .gap(expected)
-            case .tooOld: .tooOld
-            case .full(let limit): .full(limit)
-            }
-    }
-}
-
-func key(_ scope: UInt64, _ payload: UInt64 = 0) -> RequestIdentity {
-    .key(scope: Digest(high: 1, low: scope), payload: Digest(high: 0, low: payload))
-}
-
-func sequence(_ producer: UInt64, _ number: UInt64, _ payload: UInt64 = 0) -> RequestIdentity {
-    .sequence(producer: Digest(high: 2, low: producer), number: number, payload: Digest(high: 0, low: payload))
 }
