@@ -67,8 +67,10 @@ MUTATIONS = (
         (
             Edit(
                 COMMIT_LOOP,
-                "            guard sync(deciding: group, first: first) else { return }\n            answer(first: first, synced: true)\n",
-                "            answer(first: first, synced: true)\n            guard sync(deciding: group, first: first) else { return }\n"),
+                "            guard sync(deciding: group, first: first) else { return }\n"
+                "            answer(first: first, synced: true)\n",
+                "            answer(first: first, synced: true)\n"
+                "            guard sync(deciding: group, first: first) else { return }\n"),
         ),
         JOURNAL),
     Mutation(

@@ -194,7 +194,7 @@ extension Settings {
             "idempotency.keys_max", \.spool.idempotency.keysMax, 1...100_000_000,
             "Keys that are remembered; a request with another is refused with 503."),
         count(
-            "idempotency.producers_max", \.spool.idempotency.producersMax, 1...1_000_000,
+            "idempotency.producers_max", \.spool.idempotency.producersMax, 1...100_000,
             "Producers whose sequence is remembered; another one is refused with 503."),
         duration(
             "idempotency.producer_idle", \.spool.idempotency.producerIdle, within: Self.requestAges,

@@ -27,7 +27,13 @@ public final class Journal: Sendable {
         let parts: Parts
 
         /// Whether this journal ever ran under the epoch.
-        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.epochs.contains { $0.number == epoch } }
+        public func isKnown(epoch: UInt32) -> Bool { parts.meta.meta.isKnown(epoch: epoch) }
+
+        /// Somebody who is needed for a start found no space: gives up the reserve, which is made again later.
+        public func freeReserve() throws(FileSystemError) {
+            let path = parts.directory + "/" + Keeper.reserveName
+            if try parts.fileSystem.exists(path) { try parts.fileSystem.open(path, .readWrite).truncate(0) }
+        }
 
         /// Ranges whose loss an operator accepted.
         public var quarantined: [Range<LSN>] { parts.meta.meta.quarantined }
@@ -161,7 +167,7 @@ public final class Journal: Sendable {
             directory: parts.directory, fileSystem: parts.fileSystem, settings: parts.settings, spool: opened.spool,
             next: LSN(epoch: opened.epoch, sequence: 0), recovered: opened.end, previous: parts.segments.last)
         do throws(FileSystemError) {
-            try Self.startFirstSegment(&writer, shared: shared)
+            try Self.startFirstSegment(&writer, opened, shared: shared)
         } catch {
             throw .io(error)
         }
@@ -184,7 +190,7 @@ public final class Journal: Sendable {
     /// A recovered tail is never appended to: a new segment, in the new epoch. Without space intake stays closed until
     /// the keeper finds some.
     private static func startFirstSegment(
-        _ writer: inout SegmentWriter, shared: JournalShared
+        _ writer: inout SegmentWriter, _ opened: Opened, shared: JournalShared
     ) throws(FileSystemError) {
         do throws(FileSystemError) {
             let info = try writer.start(spare: nil)
@@ -202,10 +208,7 @@ public final class Journal: Sendable {
             guard error.isNoSpace, !error.isSync else { throw error }
             shared.log.error("no disk space, starting with intake closed", metadata: ["error": "\(error)"])
             // Before anybody else opens a file on this disk.
-            let reserve = shared.directory + "/" + Keeper.reserveName
-            if try shared.fileSystem.exists(reserve) {
-                try shared.fileSystem.open(reserve, .readWrite).truncate(0)
-            }
+            try opened.freeReserve()
             shared.queue.withLock { $0.phase = .noSpace }
         }
     }
@@ -280,7 +283,7 @@ public final class Journal: Sendable {
     }
 
     /// Whether LSNs of the epoch were ever given.
-    public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.epochs.contains { $0.number == epoch } }
+    public func isKnown(epoch: UInt32) -> Bool { shared.meta.meta.isKnown(epoch: epoch) }
 
     /// Whether an operator accepted the loss of all of the range: who cannot read something in it goes on behind it.
     public func isQuarantined(_ range: Range<LSN>) -> Bool { shared.meta.isQuarantined(range) }

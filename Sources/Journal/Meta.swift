@@ -39,6 +39,19 @@ struct Meta: Equatable {
         if epochs.count > Self.epochsMax { epochs.removeFirst(epochs.count - Self.epochsMax) }
     }
 
+    /// Whether the journal ever ran under an epoch. Of those before the oldest that is kept nobody can tell any more:
+    /// they count as known.
+    func isKnown(epoch: UInt32) -> Bool {
+        if epochs.count == Self.epochsMax, let oldest = epochs.first, epoch < oldest.number { return true }
+        // They rise.
+        var (low, high) = (0, epochs.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if epochs[middle].number < epoch { low = middle + 1 } else { high = middle }
+        }
+        return low < epochs.count && epochs[low].number == epoch
+    }
+
     /// An operator accepted the loss of all of it.
     ///
     /// - Parameter released: nothing below is needed, so nothing below has to be quarantined.

@@ -19,8 +19,20 @@ struct RequestClock: Sendable {
     /// Since 1970.
     var seconds: UInt32 { Self.seconds(milliseconds) }
 
-    /// Of this clock and the wall clock.
-    var times: (clockMs: Int64, wallMs: Int64) { (milliseconds, source.wallMilliseconds()) }
+    /// Of this clock and the wall clock, at one moment: neither was set, nor the thread held up, between the two looks.
+    var times: (clockMs: Int64, wallMs: Int64) {
+        var wallMs = source.wallMilliseconds()
+        var clockMs = milliseconds
+        for _ in 0..<Self.looksMax {
+            let laterMs = source.wallMilliseconds()
+            if (wallMs...wallMs + Self.momentMs).contains(laterMs) { break }
+            (wallMs, clockMs) = (laterMs, milliseconds)
+        }
+        return (clockMs, wallMs)
+    }
+
+    private static let looksMax = 8
+    private static let momentMs: Int64 = 100
 
     static func seconds(_ milliseconds: Int64) -> UInt32 { UInt32(clamping: milliseconds / 1000) }
 }

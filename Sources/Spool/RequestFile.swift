@@ -60,15 +60,21 @@ final class RequestFile: RequestStore {
         try withOpened { (file) throws(StoreError) in
             let keys = try Statement(file.connection, "SELECT entries FROM keys ORDER BY last")
             try keys.forEach { row throws(StoreError) in
-                let bytes = row.bytes(0) ?? []
-                visit(.keys(try Self.decoded { () throws(MalformedBytes) in try RequestRows.keys(bytes) }))
+                do throws(MalformedBytes) {
+                    visit(.keys(try RequestRows.keys(row.bytes(0) ?? [])))
+                } catch {
+                    visit(.unreadable(error.what))
+                }
                 return .next
             }
             let producers = try Statement(file.connection, "SELECT state FROM producers")
             try producers.forEach { row throws(StoreError) in
-                let bytes = row.bytes(0) ?? []
-                let producer = try Self.decoded { () throws(MalformedBytes) in try RequestRows.producer(bytes) }
-                visit(.producer(producer.name, producer.state))
+                do throws(MalformedBytes) {
+                    let producer = try RequestRows.producer(row.bytes(0) ?? [])
+                    visit(.producer(producer.name, producer.state))
+                } catch {
+                    visit(.unreadable(error.what))
+                }
                 return .next
             }
         }
@@ -150,7 +156,8 @@ final class RequestFile: RequestStore {
     }
 
     private func open(_ path: String) throws(StoreError) -> Opened {
-        let connection = try Connection.open(path: path, schema: Self.schema, fileSystem: fileSystem)
+        let connection = try Connection.open(
+            path: path, schema: Self.schema, settings: ConnectionSettings(isExclusive: true), fileSystem: fileSystem)
         return Opened(
             connection: connection,
             setHead: try Statement(connection, "INSERT OR REPLACE INTO head (id, state) VALUES (1, ?)"),

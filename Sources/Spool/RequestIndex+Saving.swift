@@ -16,7 +16,12 @@ extension RequestIndex {
         var needsAll = false
         /// See `RequestHead`.
         var gapMs: Int64 = 0
+        /// As the store has it; nil before the first save.
+        var driftMs: Int64?
     }
+
+    /// A wall clock that was set so far is written down at the next look, or keys would age by it at the next start.
+    static let driftMaxMs: Int64 = 60_000
 
     /// What a `save` is to write, and how to say that it did.
     struct Unsaved {
@@ -57,7 +62,9 @@ extension RequestIndex {
         let states = names.compactMap { name in
             producers[name]?.prefix(below: durable).map { (name: name, state: $0) }
         }
-        guard all || !pieces.isEmpty || !states.isEmpty || !saving.forgotten.isEmpty else { return nil }
+        let hasDrifted =
+            saving.driftMs.map { abs(times.wallMs - times.clockMs - $0) > Self.driftMaxMs } ?? false
+        guard all || hasDrifted || !pieces.isEmpty || !states.isEmpty || !saving.forgotten.isEmpty else { return nil }
         let count = pieces.reduce(0) { $0 + $1.count }
         let head = RequestHead(
             spool: spool,
@@ -74,6 +81,7 @@ extension RequestIndex {
     mutating func saved(_ unsaved: Unsaved) {
         let change = unsaved.change
         saving.mark = change.head.mark
+        saving.driftMs = change.head.driftMs
         saving.keysSaved = max(saving.keysSaved, unsaved.keysThrough)
         saving.forgotten.subtract(change.forgotten)
         saving.needsAll = false

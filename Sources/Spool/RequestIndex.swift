@@ -1,3 +1,4 @@
+import Primitives
 import Records
 
 /// The rules of promise 4: which requests were accepted, which are on their way, and what a request is to either. A
@@ -40,8 +41,9 @@ struct RequestIndex {
     init(_ settings: IdempotencySettings) {
         self.settings = settings
         keys = KeyTable(capacity: settings.keysMax)
-        lifetimeSeconds = UInt32(clamping: settings.lifetime.components.seconds)
-        idleSeconds = UInt32(clamping: settings.producerIdle.components.seconds)
+        // Rounded up, and compared with whole seconds that were begun: never early.
+        lifetimeSeconds = UInt32(clamping: (settings.lifetime.wholeMilliseconds + 999) / 1000)
+        idleSeconds = UInt32(clamping: (settings.producerIdle.wholeMilliseconds + 999) / 1000)
     }
 
     // MARK: - Requests
@@ -133,11 +135,11 @@ struct RequestIndex {
     // MARK: - Forgetting
 
     private func isExpired(_ entry: KeyEntry, _ now: UInt32) -> Bool {
-        now > entry.seconds && now - entry.seconds >= lifetimeSeconds
+        now > entry.seconds && now - entry.seconds > lifetimeSeconds
     }
 
     private func isIdle(_ producer: Producer, _ now: UInt32) -> Bool {
-        now > producer.seconds && now - producer.seconds >= idleSeconds
+        now > producer.seconds && now - producer.seconds > idleSeconds
     }
 
     /// Forgets the oldest keys that are past their lifetime. - Returns: how many.
@@ -177,6 +179,16 @@ struct RequestIndex {
     /// A producer that the store had.
     mutating func restore(_ name: Digest, _ producer: Producer, now: UInt32) {
         if isIdle(producer, now) { saving.forgotten.insert(name) } else { producers[name] = producer }
+    }
+
+    /// Producers of which nothing at or past an LSN is known may have gone on in what was lost before it: what is told
+    /// them is that they are unknown.
+    mutating func forgetProducers(silentSince end: LSN) {
+        for (name, producer) in producers where (producer.answers.last?.first ?? .zero) < end {
+            producers[name] = nil
+            saving.changed[name] = nil
+            saving.forgotten.insert(name)
+        }
     }
 
     /// A request that stands in the journal: the store may have had it, too.

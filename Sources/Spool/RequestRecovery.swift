@@ -19,6 +19,8 @@ struct RequestRecovery {
     /// Where the journal is read from.
     private var from: LSN
     private var isComplete = true
+    /// End of what was lost last.
+    private var lostEnd = LSN.zero
     /// The store holds what is not so.
     private var isStale = false
 
@@ -39,16 +41,19 @@ struct RequestRecovery {
         let head = try load(settings, wallMs)
         from = min(from, opened.end)
         try replay()
+        // Those that were heard of since are where they are; the others may have gone on in what is lost.
+        index.forgetProducers(silentSince: lostEnd)
         index.finishRecovery(
             mark: RequestMark(covered: from, generation: max(mark.generation, head?.mark.generation ?? 0)),
-            gapMs: isComplete ? head?.gapMs ?? 0 : clockMs, needsAll: isStale || !isComplete)
+            gapMs: isComplete ? head?.gapMs ?? 0 : clockMs, needsAll: isStale || !isComplete,
+            driftMs: head.map(\.driftMs))
     }
 
     // MARK: - The store
 
     private mutating func load(_ settings: IdempotencySettings, _ wallMs: Int64) throws(JournalError) -> RequestHead? {
         do throws(StoreError) {
-            guard let head = try store.head() else { return missing() }
+            guard let head = try firstLook() else { return missing() }
             guard head.spool == opened.spool else {
                 throw StoreError(.foreign, operation: "load requests", detail: "of spool \(head.spool)")
             }
@@ -67,6 +72,21 @@ struct RequestRecovery {
             clockMs = wallMs
             try setAside()
             return missing()
+        }
+    }
+
+    /// A start without space opens, with intake closed, and forwards.
+    private func firstLook() throws(StoreError) -> RequestHead? {
+        do throws(StoreError) {
+            return try store.head()
+        } catch {
+            guard error.kind == .full else { throw error }
+            do throws(FileSystemError) {
+                try opened.freeReserve()
+            } catch {
+                throw StoreError(.full, operation: "load requests", detail: error.description)
+            }
+            return try store.head()
         }
     }
 
@@ -117,6 +137,9 @@ struct RequestRecovery {
             guard !kept.isEmpty else { return }
             let last = producer.last - UInt64(producer.answers.count - kept.count)
             index.restore(name, Producer(last: last, answers: Array(kept), seconds: producer.seconds), now: now)
+        case .unreadable(let what):
+            // A producer of it is unknown, and so refused; the others have rows of their own.
+            gap("the store of requests is damaged: \(what)", LSN.zero..<LSN.zero)
         }
     }
 
@@ -169,6 +192,7 @@ struct RequestRecovery {
 
     private mutating func gap(_ reason: String, _ lost: Range<LSN>) {
         isComplete = false
+        lostEnd = max(lostEnd, lost.upperBound)
         log.error(
             "requests may be forgotten: repetitions of some that were accepted would be accepted again",
             metadata: ["reason": "\(reason)", "from_lsn": "\(lost.lowerBound)", "to_lsn": "\(lost.upperBound)"])
@@ -190,10 +214,11 @@ extension Requests {
 extension RequestIndex {
     /// - Parameters:
     ///   - mark: below `covered` nothing was read from the journal.
-    ///   - gapMs: see `RequestHead`.
-    fileprivate mutating func finishRecovery(mark: RequestMark, gapMs: Int64, needsAll: Bool) {
+    ///   - gapMs: see `RequestHead`; `driftMs` likewise.
+    fileprivate mutating func finishRecovery(mark: RequestMark, gapMs: Int64, needsAll: Bool, driftMs: Int64?) {
         saving.mark = mark
         saving.gapMs = gapMs
         saving.needsAll = needsAll
+        saving.driftMs = driftMs
     }
 }

@@ -10,7 +10,7 @@ protocol RequestStore: Sendable {
     /// - Throws: also `corrupt`, `foreign`, `newer`.
     func head() throws(StoreError) -> RequestHead?
 
-    /// Reads everything, keys in order of their LSNs. - Throws: also `corrupt`.
+    /// Reads everything, keys in order of their LSNs. - Throws: also `corrupt`, where the file itself makes no sense.
     func forEachRow(_ visit: (RequestRow) -> Void) throws(StoreError)
 
     /// Makes a change, all of it or nothing; durable when it returns. After an error that is not retriable nothing is
@@ -31,6 +31,8 @@ protocol RequestStore: Sendable {
 enum RequestRow {
     case keys([KeyEntry])
     case producer(Digest, Producer)
+    /// A row's checksum is not that of its bytes; and what is wrong.
+    case unreadable(String)
 }
 
 /// What a store is a store of.
@@ -43,6 +45,9 @@ struct RequestHead: Equatable {
     var wallMs: Int64
     /// When it was last noticed, by the clock for requests, that requests may have been forgotten; 0: never.
     var gapMs: Int64
+
+    /// Of the wall clock against the clock for requests.
+    var driftMs: Int64 { wallMs - clockMs }
 }
 
 /// What one `save` does: removes first, then adds.

@@ -14,16 +14,20 @@ public struct ConnectionSettings: Sendable {
     public var automaticCheckpointPages: Int32
     /// Largest database, in pages; nil: SQLite's own limit. Reaching it is `full`.
     public var pagesMax: Int64?
+    /// No other connection: the index of the log is in memory instead of a file beside it, so that opening needs no
+    /// space on the disk (sqlite.org/wal.html, "Use of WAL Without Shared-Memory").
+    public var isExclusive: Bool
 
     public init(
         pageBytes: Int32 = 4096, busyTimeoutMs: Int32 = 5000, cacheBytes: Int = 8 << 20,
-        automaticCheckpointPages: Int32 = 1000, pagesMax: Int64? = nil
+        automaticCheckpointPages: Int32 = 1000, pagesMax: Int64? = nil, isExclusive: Bool = false
     ) {
         self.pageBytes = pageBytes
         self.busyTimeoutMs = busyTimeoutMs
         self.cacheBytes = cacheBytes
         self.automaticCheckpointPages = automaticCheckpointPages
         self.pagesMax = pagesMax
+        self.isExclusive = isExclusive
     }
 }
 
@@ -109,6 +113,8 @@ public final class Connection {
     private func prepare(_ settings: ConnectionSettings) throws(StoreError) {
         sqlite3_busy_timeout(handle, settings.busyTimeoutMs)
         try execute("PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY")
+        // Before the log is looked at.
+        if settings.isExclusive { try execute("PRAGMA locking_mode = EXCLUSIVE") }
     }
 
     /// Once the file's page size is known: SQLite makes a number of pages of the bytes when they are set, and keeps

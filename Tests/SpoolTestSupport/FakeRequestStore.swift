@@ -19,17 +19,25 @@ final class FakeRequestStore: RequestStore {
     private let disk: FakeFileSystem
     private let content = Lock(Content())
     private let refusal = Lock<StoreError?>(nil)
+    /// What has to be empty before it can be read: as SQLite may need space for that.
+    let needsSpaceOf: String?
     let saves = Lock(0)
     let setAsides = Lock(0)
     /// Those that were tried.
     let replacements = Lock(0)
 
-    init(_ disk: FakeFileSystem) { self.disk = disk }
+    init(_ disk: FakeFileSystem, needsSpaceOf: String? = nil) {
+        self.disk = disk
+        self.needsSpaceOf = needsSpaceOf
+    }
 
     /// What every save throws from now on; nil: none.
     func refuse(_ error: StoreError?) { refusal.withLock { $0 = error } }
 
     func head() throws(StoreError) -> RequestHead? {
+        if let needsSpaceOf, disk.contents(needsSpaceOf)?.isEmpty == false {
+            throw StoreError(.full, operation: "requests", detail: "as told by the test")
+        }
         let read = try onDisk { () throws(FileSystemError) -> [UInt8]? in
             guard try disk.exists(Self.path) else { return nil }
             let file = try disk.open(Self.path, .readOnly)

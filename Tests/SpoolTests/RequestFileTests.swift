@@ -44,9 +44,50 @@ import Testing
             switch row {
             case .keys(let entries): keys += entries
             case .producer(let name, let state): producers[name] = state
+            case .unreadable: break
             }
         }
         return (keys, producers)
+    }
+
+    /// Nothing is allocated on the disk to read it, and a replacement is complete before it is there.
+    @Test func file_IsReplacedAsAWhole_AndNeedsNoSpaceToBeRead() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path
+        let file = RequestFile(directory: path, fileSystem: SystemFileSystem())
+        try file.save(change(1, [entry(1), entry(2)]))
+        #expect(try SystemFileSystem().list(path).sorted() == [RequestFile.name, RequestFile.name + "-wal"])
+        try file.replace(with: change(2, [entry(3)]))
+        #expect(try SystemFileSystem().list(path) == [RequestFile.name])
+        #expect(try file.head()?.mark.generation == 2)
+        #expect(try rows(file).keys == [entry(3)])
+        try file.save(change(3, [entry(4)]))
+        file.close()
+        #expect(try rows(file).keys == [entry(3), entry(4)])
+        file.close()
+    }
+
+    /// One bad row takes nothing else with it.
+    @Test func damagedRow_IsNamed_AndTheOthersAreRead() throws {
+        let directory = try TemporaryDirectory()
+        let file = RequestFile(directory: directory.path, fileSystem: SystemFileSystem())
+        try file.save(change(1, [entry(1)]))
+        var second = change(2, [entry(2)])
+        second.producers = [producer(3)]
+        try file.save(second)
+        file.close()
+        do {
+            let connection = try Connection.open(
+                path: directory.path + "/" + RequestFile.name,
+                schema: Schema(applicationID: 0x5052_7271, migrations: [""]))
+            try connection.execute("UPDATE keys SET entries = x'0102' WHERE last = (SELECT min(last) FROM keys)")
+        }
+        var unreadable = 0
+        try file.forEachRow { if case .unreadable = $0 { unreadable += 1 } }
+        #expect(unreadable == 1)
+        #expect(try rows(file).keys == [entry(2)])
+        #expect(try rows(file).producers.count == 1)
+        file.close()
     }
 
     @Test func file_KeepsWhatWasSaved_InOrder_AndForgetsWhatItIsTold() throws {

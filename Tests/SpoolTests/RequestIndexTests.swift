@@ -25,10 +25,10 @@ import Testing
         #expect(accept(key(1, 7), &index, at: 1000))
         #expect(index.admit(key(1, 7), now: 1001) == .repeated(first: LSN(rawValue: 1000), count: 2))
         #expect(index.admit(key(1, 8), now: 1001) == .otherPayload)
-        #expect(index.admit(key(1, 7), now: 1099) == .repeated(first: LSN(rawValue: 1000), count: 2))
+        #expect(index.admit(key(1, 7), now: 1100) == .repeated(first: LSN(rawValue: 1000), count: 2))
         #expect(index.admit(key(1, 7), now: 900) == .repeated(first: LSN(rawValue: 1000), count: 2), "it may go back")
-        #expect(accept(key(1, 8), &index, at: 1100))
-        #expect(index.admit(key(1, 8), now: 1150) == .repeated(first: LSN(rawValue: 1100), count: 2))
+        #expect(accept(key(1, 8), &index, at: 1101))
+        #expect(index.admit(key(1, 8), now: 1150) == .repeated(first: LSN(rawValue: 1101), count: 2))
         #expect(index.expireKeys(now: 1150, max: 10) == 0, "the admission took the old one away")
         #expect(index.admit(key(1, 7), now: 1199) == .otherPayload)
     }
@@ -55,8 +55,8 @@ import Testing
         #expect(index.admit(key(1), now: 1050) == .repeated(first: LSN(rawValue: 1000), count: 2))
         index.settle(key(3), id: id, stored: nil)
         #expect(accept(key(4), &index, at: 1060))
-        #expect(index.admit(key(5), now: 1099) == .full(.keys(max: 3)))
-        #expect(accept(key(5), &index, at: 1100), "the first has expired")
+        #expect(index.admit(key(5), now: 1100) == .full(.keys(max: 3)))
+        #expect(accept(key(5), &index, at: 1101), "the first has expired")
     }
 
     @Test func sequence_IsTakenInOrderOnly_AndTheLastOnesAreAnswered() {
@@ -86,12 +86,12 @@ import Testing
         #expect(accept(sequence(1, 2), &index, at: 1010))
         index.settle(sequence(2, 1), id: id, stored: nil)
         #expect(accept(sequence(3, 1), &index, at: 1020))
-        #expect(index.expireProducers(now: 1059) == 0)
-        #expect(index.admit(sequence(1, 3), now: 1060) == .gap(expected: 1), "idle, though nobody has forgotten it yet")
-        guard case .first(let again) = index.admit(sequence(1, 1), now: 1060) else { return #expect(Bool(false)) }
-        #expect(index.expireProducers(now: 1080) == 1, "not the one with a request on its way")
+        #expect(index.expireProducers(now: 1060) == 0)
+        #expect(index.admit(sequence(1, 3), now: 1061) == .gap(expected: 1), "idle, though nobody has forgotten it yet")
+        guard case .first(let again) = index.admit(sequence(1, 1), now: 1061) else { return #expect(Bool(false)) }
+        #expect(index.expireProducers(now: 1081) == 1, "not the one with a request on its way")
         index.settle(sequence(1, 1), id: again, stored: .init(first: LSN(rawValue: 1060), count: 1, seconds: 1060))
         #expect(index.admit(sequence(1, 1), now: 1070) == .repeated(first: LSN(rawValue: 1060), count: 1))
-        #expect(index.admit(sequence(1, 2), now: 1110) == .gap(expected: 1))
+        #expect(index.admit(sequence(1, 2), now: 1111) == .gap(expected: 1))
     }
 }

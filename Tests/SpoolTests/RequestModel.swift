@@ -32,8 +32,8 @@ struct RequestModel {
     func told(_ identity: RequestIdentity, seconds now: Int64) -> Told {
         switch identity {
         case .key(let scope, let payload):
-            guard let last = keys[scope.low]?.last, now - last.seconds < Self.lifetimeSeconds else {
-                let alive = keys.values.joined().filter { now - $0.seconds < Self.lifetimeSeconds }.count
+            guard let last = keys[scope.low]?.last, now - last.seconds <= Self.lifetimeSeconds else {
+                let alive = keys.values.joined().filter { now - $0.seconds <= Self.lifetimeSeconds }.count
                 return alive >= Self.keysMax ? .full(.keys(max: Self.keysMax)) : .first
             }
             return last.payload == payload.low ? .repeated(last.first, last.count) : .otherPayload
@@ -49,13 +49,13 @@ struct RequestModel {
 
     /// Whether the limit of keys is reached if those of unknown outcome were stored.
     func mayBeFull(seconds now: Int64) -> Bool {
-        let alive = keys.values.joined().filter { now - $0.seconds < Self.lifetimeSeconds }.count
+        let alive = keys.values.joined().filter { now - $0.seconds <= Self.lifetimeSeconds }.count
         return alive < Self.keysMax && alive + unknown.count >= Self.keysMax
     }
 
     /// Of a producer's requests those since it began at 1 last; none when it is idle.
     private func life(of producer: UInt64, _ now: Int64) -> ArraySlice<Accepted> {
-        guard let all = producers[producer], let last = all.last, now - last.seconds < Self.idleSeconds,
+        guard let all = producers[producer], let last = all.last, now - last.seconds <= Self.idleSeconds,
             let start = all.lastIndex(where: { $0.number == 1 })
         else { return [] }
         return all[start...]

@@ -146,8 +146,10 @@ private struct RequestLife {
             model.unknown[identity] = nil
         }
         let isFull = told == .full(.keys(max: RequestModel.keysMax)) && model.mayBeFull(seconds: seconds)
+        let expected = model.told(identity, seconds: seconds)
         #expect(
-            isFull || told == model.told(identity, seconds: seconds), "seed \(seed), request \(number), \(identity)")
+            isFull || told == expected,
+            "seed \(seed), request \(number), \(identity) is \(told), not \(expected), at \(seconds)")
         guard let result else { return }
         let mine = RequestModel.Attempt(text: attemptText, count: count, seconds: seconds)
         switch result {

@@ -221,6 +221,20 @@ import Testing
         next.close()
     }
 
+    /// SQLite may need space to read what it has; a start without space has to open all the same.
+    @Test func fullDisk_DoesNotRefuseTheStart_WhereTheReserveHelps() throws {
+        let disk = FakeFileSystem()
+        let spool = try SpoolHarness(disk, settings: settings)
+        let one = try #require(spool.request(key(1)).1).get()
+        #expect(eventually { disk.contents("/spool/RESERVE")?.isEmpty == false })
+        spool.close()
+        let full = disk.killed()
+        let next = try SpoolHarness(
+            full, settings: settings, store: FakeRequestStore(full, needsSpaceOf: "/spool/RESERVE"))
+        #expect(next.ask(key(1)) == .repeated(one.first, 1))
+        next.close()
+    }
+
     private enum Restore: CaseIterable {
         case missing, damaged, older, olderThanTheJournal, foreign
     }
@@ -234,10 +248,17 @@ import Testing
         let spool = try SpoolHarness(disk, settings: settings, requestClock: clock)
         let one = try #require(spool.request(key(1)).1).get()
         #expect(eventually { spool.store.saves.withLock { $0 } == 1 })
+        _ = try #require(spool.request(sequence(1, 1)).1).get()
+        _ = try #require(spool.request(sequence(2, 1)).1).get()
+        #expect(eventually { spool.spool.requests.index.withLock { $0.saving.changed.isEmpty } })
         let old = try #require(disk.contents(FakeRequestStore.path))
+        let saves = spool.store.saves.withLock { $0 }
         if restore != .older { try flow(spool) }
+        let second = try #require(spool.request(sequence(1, 2)).1).get()
         let two = try #require(spool.request(key(2)).1).get()
-        #expect(eventually { spool.store.saves.withLock { $0 } >= 2 })
+        #expect(eventually { spool.store.saves.withLock { $0 } > saves })
+        #expect(
+            eventually { spool.spool.requests.index.withLock { $0.unsavedKeys == 0 && $0.saving.changed.isEmpty } })
         if restore != .older {
             try flow(spool)
             #expect(eventually { segments(disk).count == 1 })
@@ -263,11 +284,18 @@ import Testing
             #expect(next.spool.idempotency.gap == nil)
             #expect(next.ask(key(1)) == .repeated(one.first, 1))
             #expect(next.ask(key(2)) == .repeated(two.first, 1))
+            #expect(next.ask(sequence(1, 2)) == .repeated(second.first, 1))
+            #expect(next.ask(sequence(2, 2)) == .first)
             return next.close()
         }
         #expect(next.spool.idempotency.gap != nil)
         #expect(next.ask(key(1)) == (restore == .olderThanTheJournal ? .repeated(one.first, 1) : .first))
         #expect(next.ask(key(2)) == .first)
+        // They may have gone on in what is lost: neither is 2 the next one, nor is an earlier one known.
+        for producer: UInt64 in [1, 2] {
+            #expect(next.ask(sequence(producer, 2)) == .gap(1))
+            #expect(next.ask(sequence(producer, 3)) == .gap(1))
+        }
         #expect(eventually { next.store.saves.withLock { $0 } > 0 })
         next.close()
 
@@ -335,9 +363,16 @@ import Testing
         clock.advance(by: .seconds(60))
         #expect(next.ask(key(1)) == .first)
         #expect(next.ask(key(2)) == .repeated(two.first, 1))
-        clock.advance(by: .seconds(60))
-        #expect(next.ask(key(2)) == .first)
+        // Set right, while no request comes.
+        let generation = next.spool.requests.index.withLock { $0.saving.mark.generation }
+        clock.jumpWall(milliseconds: 15 * day)
+        #expect(eventually { next.spool.requests.index.withLock { $0.saving.mark.generation } > generation })
         next.close()
+        let last = try SpoolHarness(next.disk.killed(), settings: settings, requestClock: clock)
+        #expect(last.ask(key(2)) == .repeated(two.first, 1))
+        clock.advance(by: .seconds(60))
+        #expect(last.ask(key(2)) == .first)
+        last.close()
     }
 }
 

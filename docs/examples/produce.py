@@ -5,7 +5,9 @@
     produce.py URL TOPIC --producer NAME < records   the same, numbered in their order
 
 Prints the ID and the receipt of each record that was accepted. Without --producer the ID is its Idempotency-Key. It may
-be killed at any time and started again on the same lines: what was accepted is not stored again.
+be killed at any time and started again on the same lines: what was accepted is not stored again. With --producer that
+holds for a NAME that the gateway knows: after idempotency.producer_idle (7 days) without a request, or where the spool
+was restored, it is new there, and all lines are.
 """
 
 import argparse
