@@ -23,19 +23,21 @@ public enum EnvironmentNames {
 
     /// Whether a variable that begins with `POSTRIDER_` is none of a setting, and no mistake either: container
     /// platforms describe a service named `postrider`, or `postrider-…`, by such variables.
-    package static func isForeign(_ variable: String) -> Bool {
+    package static func isForeign(_ variable: String, _ value: String) -> Bool {
         if variable == file || variable.hasPrefix("POSTRIDER_TEST_") || variable.hasPrefix("POSTRIDER_ENV_") {
             return true
         }
-        return variable == "POSTRIDER_NAME" || isInjected(variable)
+        return variable == "POSTRIDER_NAME" || isInjected(variable, value)
     }
 
     /// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_NAME`, `…_PORT`, and `…_PORT_8080_TCP` with `_PROTO`,
     /// `_PORT` and `_ADDR`, as Kubernetes and Docker's links make them.
-    private static func isInjected(_ variable: String) -> Bool {
+    private static func isInjected(_ variable: String, _ value: String) -> Bool {
         let words = variable.split(separator: "_")
         func isNumber(_ word: Substring) -> Bool { word.allSatisfy { $0.isASCII && $0.isNumber } }
-        if words.suffix(2) == ["SERVICE", "HOST"] || words.last == "PORT" { return true }
+        if words.suffix(2) == ["SERVICE", "HOST"] { return true }
+        // Somebody who means a port to listen on writes a number.
+        if words.last == "PORT", value.contains("://") { return true }
         for index in words.indices where words[index] == "PORT" {
             if index > 0, words[index - 1] == "SERVICE" { return true }
             let rest = words[(index + 1)...]
@@ -71,7 +73,7 @@ extension SettingCollector {
         for (variable, value) in environment.sorted(by: { $0.key < $1.key })
         where variable.hasPrefix(EnvironmentNames.prefix) && !value.isEmpty {
             guard let name = EnvironmentNames.settings[variable] else {
-                if !EnvironmentNames.isForeign(variable) {
+                if !EnvironmentNames.isForeign(variable, value) {
                     let similar = nearest(variable, among: EnvironmentNames.settings.keys.sorted()) ?? ""
                     warn("environment: no setting is named by \(variable); did you mean \(similar)?")
                 }

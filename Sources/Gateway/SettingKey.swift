@@ -68,8 +68,11 @@ extension Settings {
         _ assignment: String, from source: SettingSource = .flag("--set")
     ) throws(SettingsError) {
         guard let equals = assignment.firstIndex(of: "=") else {
-            // What follows may be a secret.
-            throw .noValue(assignment.hasPrefix(Self.propertyPrefix) ? "\(Self.propertyPrefix)…" : assignment)
+            // What follows a name may be a secret.
+            let name = assignment.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || "._".contains($0)) }
+            throw .noValue(
+                assignment.hasPrefix(Self.propertyPrefix)
+                    ? "\(Self.propertyPrefix)…" : name.count < assignment.count ? "\(name)…" : String(name))
         }
         try set(String(assignment[..<equals]), to: String(assignment[assignment.index(after: equals)...]), from: source)
     }
@@ -80,12 +83,19 @@ extension Settings {
             return try setProperty(String(name.dropFirst(Self.propertyPrefix.count)), to: value, from: source)
         }
         guard let key = Self.keysByName[name] else {
-            throw .unknownKey(name, nearest: nearest(name, among: Self.keys.map(\.name)) ?? "")
+            throw .unknownKey(name, nearest: Self.nearestKey(name))
         }
         if key.set(&self, value) == nil {
             throw .malformed(key: name, value: value, expected: key.expected, meant: meant(value, by: key))
         }
         sources[name] = source
+    }
+
+    /// One of the same name in another section, if there is any.
+    private static func nearestKey(_ name: String) -> String {
+        let lastName = name.split(separator: ".").last.map { String($0) }
+        let names = keys.filter { $0.lastName == lastName }.map(\.name)
+        return nearest(name, among: names.isEmpty ? keys.map(\.name) : names) ?? ""
     }
 
     /// What was probably meant by a value with a wrong unit.

@@ -86,14 +86,15 @@ public enum SettingsError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 /// On one line of a terminal, and not endless.
-private func printable(_ text: String) -> String {
-    let shown = 100
+///
+/// - Parameter most: characters that are shown.
+func printable(_ text: String, most: Int = 100) -> String {
     if text.isEmpty { return "nothing" }
     let clean = String(
         String.UnicodeScalarView(
-            text.unicodeScalars.prefix(shown).map { scalar in
+            text.unicodeScalars.prefix(most).map { scalar in
                 scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
                     ? "?" : scalar
             }))
-    return text.unicodeScalars.count > shown ? clean + "…" : clean
+    return text.unicodeScalars.count > most ? clean + "…" : clean
 }

@@ -39,13 +39,12 @@ extension Settings {
     /// - Parameter all: defaults, too.
     public func report(all: Bool) -> String {
         let shown = effective.filter { all || $0.source != .builtIn }
+            .map { (text: "\($0.name)=\(printable($0.value, most: .max))", source: $0.source) }
         guard !shown.isEmpty else { return "Every setting has its default.\n" }
-        let columnMax = 56
-        let column = shown.map { $0.name.count + $0.value.count + 3 }.filter { $0 <= columnMax }.max() ?? columnMax
-        return shown.map { setting in
-            let assignment = "\(setting.name)=\(setting.value)"
-            let gap = String(repeating: " ", count: max(2, column - assignment.count))
-            return "\(assignment)\(gap)# \(setting.source)\n"
+        let columnMax = 54
+        let column = shown.map(\.text.count).filter { $0 <= columnMax }.max() ?? columnMax
+        return shown.map { text, source in
+            "\(text)\(String(repeating: " ", count: max(0, column - text.count)))  # \(source)\n"
         }
         .joined()
     }

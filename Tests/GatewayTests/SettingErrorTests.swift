@@ -26,6 +26,11 @@ import Testing
     @Test(arguments: [
         ("spool:\n  snyc: always\n", "FILE:2:3: there is no setting spool.snyc; did you mean spool.sync?"),
         ("spol:\n  sync: always\n", "FILE:2:3: there is no setting spol.sync; did you mean spool.sync?"),
+        ("lanes: 3\n", "FILE:1:1: there is no setting lanes; did you mean spool.lanes?"),
+        (
+            "broker.kafk.create_topics: true\n",
+            "FILE:1:1: there is no setting broker.kafk.create_topics; did you mean broker.kafka.create_topics?"
+        ),
         ("SPOOL.SYNC: always\n", "FILE:1:1: there is no setting SPOOL.SYNC; did you mean spool.sync?"),
         ("broker:\n  kind: redis\n", "FILE:2:9: broker.kind: embedded or kafka is expected, not redis"),
         ("http:\n  threads:\n", "FILE:2:11: http.threads: a whole number from 1 to 64 is expected, not nothing"),
@@ -176,6 +181,14 @@ import Testing
         let large = try directory.write(String(repeating: "#", count: 1 << 20 + 1))
         let error = #expect(throws: SettingsError.self) { try SettingInputs(file: large, environment: [:]).settings() }
         #expect(error?.description == "\(large): --config: it is larger than 1048576 bytes")
+    }
+
+    @Test(arguments: [
+        ("spool.sync", "spool.sync"), ("sasl.password:hunter2", "sasl.password…"), ("p hunter2", "p…"),
+        ("broker.kafka.properties.hunter2", "broker.kafka.properties.…"),
+    ])
+    func assignmentWithoutAValue_IsShownUpToItsName(assignment: String, shown: String) throws {
+        #expect(try complaint(nil, [assignment]) == "--set wants key=value, not \(shown)")
     }
 
     @Test func value_IsShownOnOneLine_AndNotWhole() throws {
