@@ -27,7 +27,7 @@ struct Check: ParsableCommand {
 
     func run() throws {
         do throws(SettingsError) {
-            let settings = try options.settings()
+            let settings = try options.inputs.settings()
             if !json { for warning in settings.warnings { ServeProcess.complain("warning: \(warning)") } }
             print(json ? settings.reportJSON(all: all) : settings.report(all: all), terminator: "")
         } catch {

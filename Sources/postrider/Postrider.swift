@@ -34,5 +34,5 @@ struct Serve: ParsableCommand {
     /// What file, environment and flags say now; read again by each call.
     ///
     /// - Throws: everything that is wrong.
-    func settings() throws(SettingsError) -> Settings { try options.settings() }
+    func settings() throws(SettingsError) -> Settings { try options.inputs.settings() }
 }

@@ -25,8 +25,8 @@ struct SettingOptions: ParsableArguments {
         name: .customLong("set"), help: ArgumentHelp("A setting; may be repeated.", valueName: "name=value"))
     var assignments: [String] = []
 
-    /// From the file, the environment and these flags; read again by each call.
-    func settings() throws(SettingsError) -> Settings {
+    /// The file, the environment and these flags.
+    var inputs: SettingInputs {
         let values = [
             "--listen": listen, "--data-dir": dataDir, "--insecure-listen": insecureListen ? "true" : nil,
             "--broker": broker, "--bootstrap-servers": bootstrapServers,
@@ -36,7 +36,7 @@ struct SettingOptions: ParsableArguments {
             return SettingInputs.Assignment(flag: flag, "\(key)=\(value)")
         }
         let others = assignments.map { SettingInputs.Assignment(flag: "--set", $0) }
-        return try SettingInputs(file: config, assignments: flags + others).settings()
+        return SettingInputs(file: config, assignments: flags + others)
     }
 }
 

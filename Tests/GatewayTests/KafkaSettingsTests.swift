@@ -113,7 +113,8 @@ import Testing
     }
 
     @Test func secret_ThatCannotBeRead_IsAnErrorWithItsPath() throws {
-        for path in ["\(directory.path)/absent", directory.path, try file(""), try file("\n")] {
+        let large = try file(String(repeating: "x", count: 1 << 20 + 1))
+        for path in ["\(directory.path)/absent", directory.path, try file(""), try file("\n"), large] {
             var settings = Settings()
             let error = #expect(throws: SettingsError.self) {
                 try settings.set("broker.kafka.properties.sasl.password_file=\(path)")
