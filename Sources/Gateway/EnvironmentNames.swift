@@ -9,6 +9,8 @@ public enum EnvironmentNames {
     static let prefix = "POSTRIDER_"
     /// The path of the YAML file.
     public static let file = "POSTRIDER_CONFIG"
+    /// Where the gateway is that the client's commands call.
+    public static let url = "POSTRIDER_URL"
 
     public static func variable(of name: String) -> String {
         prefix + name.uppercased().replacing(".", with: "_")
@@ -24,7 +26,9 @@ public enum EnvironmentNames {
     /// Whether a variable that begins with `POSTRIDER_` is none of a setting, and no mistake either: container
     /// platforms describe a service named `postrider`, or `postrider-…`, by such variables.
     package static func isForeign(_ variable: String, _ value: String) -> Bool {
-        if variable == file || variable.hasPrefix("POSTRIDER_TEST_") || variable.hasPrefix("POSTRIDER_ENV_") {
+        if [file, url].contains(variable) || variable.hasPrefix("POSTRIDER_TEST_")
+            || variable.hasPrefix("POSTRIDER_ENV_")
+        {
             return true
         }
         return variable == "POSTRIDER_NAME" || isInjected(variable, value)

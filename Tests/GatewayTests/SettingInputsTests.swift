@@ -167,7 +167,7 @@ import Testing
         for name in [
             "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP", "PORT_8080_TCP_PROTO",
             "PORT_8080_TCP_PORT", "PORT_8080_TCP_ADDR", "HTTP_SERVICE_HOST", "HTTP_PORT", "HTTP_PORT_9092_UDP_ADDR",
-            "NAME", "ENV_PATH", "TEST_SEED",
+            "NAME", "ENV_PATH", "TEST_SEED", "URL",
         ] {
             environment["POSTRIDER_" + name] = "tcp://10.0.0.1:8080"
         }
