@@ -7,7 +7,7 @@ public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     /// Stopped in order.
     case stopped = 0
     /// The port or the directory cannot be used, or the directory contradicts the settings; changing them helps. What
-    /// is wrong on the command line itself ends with 64 (`EX_USAGE`) before anything is touched.
+    /// is wrong in flags, configuration file or environment ends with 64 (`EX_USAGE`) before anything is touched.
     case cannotStart = 1
     /// A write or sync of the spool failed: the next start recovers.
     case spoolFailed = 20

@@ -8,6 +8,7 @@ extension Settings {
         SettingKey(
             name: "broker.kafka.bootstrap_servers", help: "Some of the cluster's brokers; they name the others.",
             expected: "HOST:PORT of at least one broker, with commas between them,",
+            form: "`HOST:PORT` with commas between them, IPv6 in brackets; or none",
             set: { settings, text in
                 if text != "none", !areServers(text) { return nil }
                 settings.kafka.bootstrapServers = text == "none" ? "" : text
@@ -122,6 +123,7 @@ extension Settings {
     ) -> SettingKey {
         SettingKey(
             name: name, help: help, expected: "a whole number from 1 to \(most), or cluster,",
+            form: "1 to \(showCount(most)), or cluster",
             set: { settings, text in
                 guard text != "cluster" else { return set(&settings, nil) }
                 guard let value = Int(text), (1...most).contains(value) else { return nil }

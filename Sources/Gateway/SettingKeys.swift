@@ -10,57 +10,35 @@ import Outcomes
 import Spool
 import Telemetry
 
-/// One named value of `Settings`.
-public struct SettingKey: Sendable {
-    public var name: String
-    /// What it means, and its unit.
-    public var help: String
-    /// In words, for errors.
-    var expected: String
-    /// nil when the text is no such value.
-    var set: @Sendable (inout Settings, String) -> Void?
-    /// The value as `set` takes it.
-    public var show: @Sendable (Settings) -> String
-}
-
 extension Settings {
-    /// Sets one value from `key=value`.
-    public mutating func set(_ assignment: String) throws(SettingsError) {
-        guard let equals = assignment.firstIndex(of: "=") else {
-            // What follows may be a secret.
-            throw .noValue(assignment.hasPrefix(Self.propertyPrefix) ? "\(Self.propertyPrefix)…" : assignment)
-        }
-        try set(String(assignment[..<equals]), to: String(assignment[assignment.index(after: equals)...]))
-    }
-
-    /// Sets one value. A name under `broker.kafka.properties` is librdkafka's.
-    mutating func set(_ name: String, to value: String) throws(SettingsError) {
-        if name.hasPrefix(Self.propertyPrefix) {
-            return try setProperty(String(name.dropFirst(Self.propertyPrefix.count)), to: value)
-        }
-        guard let key = Self.keys.first(where: { $0.name == name }) else {
-            let nearest = Self.keys.min { distance($0.name, name) < distance($1.name, name) }
-            throw .unknownKey(name, nearest: nearest?.name ?? "")
-        }
-        if key.set(&self, value) == nil {
-            throw .malformed(key: name, value: value, expected: key.expected)
-        }
-    }
-
-    /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
-    public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
-
     private static let requestAges = Duration.seconds(1)...Duration.seconds(366 * 24 * 3600)
 
-    private static let upToTheBroker: [SettingKey] = [
+    static let upToTheBroker: [SettingKey] = [
+        SettingKey(
+            name: "data_dir",
+            help: "Holds the spool, the embedded broker and dead letters. Made when missing; its parent must exist.",
+            expected: "a path", set: setDataDirectory, show: { $0.dataDirectory }),
+
+        SettingKey(
+            name: "http.listen",
+            help: "Where to listen. HOST is a numeric address, IPv6 in brackets; port 0: the system chooses one.",
+            expected: "HOST:PORT with a numeric address", form: "`HOST:PORT`", set: setListen,
+            show: { "\($0.http.address.contains(":") ? "[\($0.http.address)]" : $0.http.address):\($0.http.port)" }),
+        flag(
+            "http.insecure_listen", \.insecureListen,
+            "Listen beyond loopback, where there is no authentication yet."),
         count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
         count(
             "http.connections_per_address_max", \.http.perAddressConnectionsMax, 0...1_000_000,
             "Open connections from one address; 0 is no limit."),
         count("http.threads", \.http.threads, 1...64, "Event loops."),
-        bytes("http.header_bytes_max", \.http.connectionMemoryBytes, "Request line and headers of a connection."),
+        bytes(
+            "http.header_bytes_max", \.http.connectionMemoryBytes,
+            "Request line and headers of a connection, and the header fields of its responses."),
         bytes("http.body_memory_max", \.http.bodyMemoryMax, "Bodies of all requests in flight together."),
-        bytes("http.response_memory_max", \.http.responseMemoryMax, "Responses of all requests in flight together."),
+        bytes(
+            "http.response_memory_max", \.http.responseMemoryMax,
+            "Responses of all requests in flight together. One record as JSON may take six times its bytes."),
         duration("http.idle_timeout", \.http.idleTimeout, "A connection on which nothing moves is closed."),
         duration("http.header_timeout", \.http.headerTimeout, "For the headers of a request."),
         count(
@@ -114,7 +92,7 @@ extension Settings {
             show: { if case .always = $0.spool.journal.sync { "always" } else { "interval" } }),
         SettingKey(
             name: "spool.sync_interval", help: "With spool.sync=interval: the longest time before a sync.",
-            expected: "a time such as 100ms or 1s",
+            expected: "a time such as 100ms or 1s", form: "time; more than 0ms", unit: .time,
             set: { settings, text in
                 guard let duration = parseDuration(text), duration > .zero else { return nil }
                 settings.syncInterval = duration
@@ -165,7 +143,7 @@ extension Settings {
             show: { $0.brokerKind.rawValue }),
         SettingKey(
             name: "broker.embedded.partitions_default", help: "Partitions of a topic created on first produce.",
-            expected: "a whole number from 1 to 1024",
+            expected: "a whole number from 1 to 1024", form: "1 to 1,024",
             set: { settings, text in
                 guard let value = Int32(text), (1...1024).contains(value) else { return nil }
                 settings.broker.partitionsDefault = value
@@ -174,14 +152,15 @@ extension Settings {
             show: { String($0.broker.partitionsDefault) }),
         flag("broker.embedded.create_topics", \.broker.createTopics, "Whether producing creates a topic."),
         optionalCount(
-            "broker.embedded.retention_ms", \.broker.retentionMs, "Age at which records go; none keeps them."),
-        optionalCount(
+            "broker.embedded.retention_ms", \.broker.retentionMs,
+            "Milliseconds after which records go; none keeps them."),
+        optionalBytes(
             "broker.embedded.retention_bytes", \.broker.retentionBytes, "Bytes of a partition that are kept; none: all."
         ),
-        optionalCount("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
+        optionalBytes("broker.embedded.bytes_max", \.broker.quotaBytes, "Size of the broker's file; none: no limit."),
     ]
 
-    private static let behindTheBroker: [SettingKey] = [
+    static let behindTheBroker: [SettingKey] = [
         bytes64("dead_letters.bytes_max", \.deadLetters.bytesMax, "Size of the dead-letter store."),
         count(
             "dead_letters.ends_kept", \.deadLetters.endsKept, 0...10_000_000,
@@ -220,7 +199,7 @@ extension Settings {
 
         SettingKey(
             name: "log.level", help: "The least severe level that is written.",
-            expected: LogLevel.allCases.map(\.rawValue).joined(separator: ", "),
+            expected: "one of " + LogLevel.allCases.map(\.rawValue).joined(separator: ", ") + ",",
             set: { settings, text in
                 guard let level = LogLevel(rawValue: text) else { return nil }
                 settings.log.level = level
@@ -241,4 +220,21 @@ extension Settings {
             },
             show: { $0.log.format?.rawValue ?? "auto" }),
     ]
+    private static func setDataDirectory(_ settings: inout Settings, _ text: String) -> Void? {
+        guard !text.isEmpty, text.utf8.count <= pathBytesMax, text.utf8.allSatisfy({ $0 >= 32 }) else { return nil }
+        settings.dataDirectory = text
+        return ()
+    }
+
+    /// Room for the names below it within PATH_MAX.
+    private static let pathBytesMax = 3_072
+
+    private static func setListen(_ settings: inout Settings, _ text: String) -> Void? {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        settings.http.address = String(text[..<colon].drop { $0 == "[" }.prefix { $0 != "]" })
+        settings.http.port = port
+        return ()
+    }
 }

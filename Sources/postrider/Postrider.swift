@@ -5,57 +5,34 @@ import Gateway
 struct Postrider: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "postrider", abstract: "An HTTP gateway with reliable delivery in front of Apache Kafka.",
-        version: Gateway.version, subcommands: [Serve.self, SpoolCommand.self])
+        version: Gateway.version, subcommands: [Serve.self, ConfigCommand.self, SpoolCommand.self])
 }
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the gateway.",
-        discussion: "Settings (--set key=value):\n\n"
-            + Settings.keys.map { "  \($0.name)=\($0.show(Settings()))  \($0.help)" }.joined(separator: "\n")
-            + "\n  broker.kafka.properties.NAME=VALUE  Passed through to librdkafka."
-            + "\n  broker.kafka.properties.NAME_file=PATH  The same, with the value read from a file.")
+        discussion: """
+            Settings come from their defaults, a YAML file (--config), the environment (POSTRIDER_SPOOL_SYNC is \
+            spool.sync) and flags; what stands later in this list goes over what stands before it.
 
-    @Option(help: "Where to listen, as HOST:PORT; HOST is a numeric address.")
-    var listen = "127.0.0.1:8080"
+            postrider config reference lists every setting, and --yaml makes a file to begin with. postrider config \
+            check says what is wrong, or what holds and where it comes from.
+            """)
 
-    @Option(help: "Holds the spool, the embedded broker and the dead letters.")
-    var dataDir = "./data"
-
-    @Flag(help: "Listen beyond loopback, where there is no authentication yet.")
-    var insecureListen = false
-
-    @Option(help: "A YAML file with settings; flags come over it.")
-    var config: String?
-
-    @Option(help: "Where records go: embedded (default) or kafka. As --set broker.kind=…")
-    var broker: String?
-
-    @Option(help: "Of the Kafka cluster: HOST:PORT,… As --set broker.kafka.bootstrap_servers=…")
-    var bootstrapServers: String?
-
-    @Option(name: .customLong("set"), help: "A setting, as key=value; may be repeated.")
-    var assignments: [String] = []
+    @OptionGroup var options: SettingOptions
 
     func run() throws {
-        ServeProcess.run(try settings())
+        let settings: Settings
+        do throws(SettingsError) {
+            settings = try self.settings()
+        } catch {
+            throw error.complain()
+        }
+        ServeProcess.run(settings)
     }
 
-    /// - Throws: `ValidationError` with what to change.
-    func settings() throws -> Settings {
-        var settings = Settings()
-        settings.dataDirectory = dataDir
-        settings.insecureListen = insecureListen
-        do throws(SettingsError) {
-            try settings.listen(on: listen)
-            if let config { try settings.load(file: config) }
-            if let broker { try settings.set("broker.kind=\(broker)") }
-            if let bootstrapServers { try settings.set("broker.kafka.bootstrap_servers=\(bootstrapServers)") }
-            for assignment in assignments { try settings.set(assignment) }
-            try settings.check()
-        } catch {
-            throw ValidationError(error.description)
-        }
-        return settings
-    }
+    /// What file, environment and flags say now; read again by each call.
+    ///
+    /// - Throws: everything that is wrong.
+    func settings() throws(SettingsError) -> Settings { try options.inputs.settings() }
 }

@@ -44,6 +44,12 @@ final class GatewayProcess: Sendable {
         try self.init(in: directory, program: try Self.path(of: "postrider"), command)
     }
 
+    /// Any command. - Parameter environment: `NAME=VALUE`, besides that of the tests.
+    convenience init(in directory: TemporaryDirectory, environment: [String], command: [String]) throws {
+        try self.init(
+            in: directory, program: "/usr/bin/env", environment + [try Self.path(of: "postrider")] + command)
+    }
+
     /// Another program, which ends by itself. - Parameter program: its path.
     init(in directory: TemporaryDirectory, program: String, _ arguments: [String]) throws {
         self.directory = directory

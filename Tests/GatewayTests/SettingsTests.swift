@@ -15,7 +15,7 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
 
     @Test func keys_AreNamedOnce_AndSayWhatTheyMean() {
         #expect(Set(Settings.keys.map(\.name)).count == Settings.keys.count)
-        #expect(Settings.keys.allSatisfy { !$0.help.isEmpty && $0.name.contains(".") })
+        #expect(Settings.keys.allSatisfy { !$0.help.isEmpty && ($0.name.contains(".") || $0.name == "data_dir") })
     }
 
     @Test(arguments: Settings.keys.map(\.name))
@@ -34,7 +34,9 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
         let names = name == "http.allowed_hosts" ? [] : ["bogus", "9223372036854775807TiB"]
         let numbers = ["-1", "99999999999999999999", "-5s", "1.5"]
         let words = name == "broker.kafka.group_prefix" ? [] : names + numbers
-        for value in ["", "1 ", "a b", "a,,b"] + words {
+        // A path may be nearly anything.
+        let values = name == "data_dir" ? ["", "a\u{0}b", "a\nb"] : ["", "1 ", "a b", "a,,b"] + words
+        for value in values {
             var settings = Settings()
             let before = shown(settings)
             let error = #expect(throws: SettingsError.self) { try settings.set("\(name)=\(value)") }
@@ -46,18 +48,24 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
     @Test func values_AreTakenOver() throws {
         let cases = [
             ("http.threads", "3", "3"), ("http.idle_timeout", "90s", "90s"), ("http.idle_timeout", "1500ms", "1500ms"),
-            ("http.idle_timeout", "2m", "120s"), ("http.idle_timeout", "1h", "3600s"),
-            ("spool.bytes_max", "1TiB", "1099511627776"), ("spool.segment_bytes", "128MiB", "134217728"),
-            ("limits.record_bytes_max", "64KiB", "65536"), ("spool.sync", "interval", "interval"),
+            ("http.idle_timeout", "2m", "2m"), ("http.idle_timeout", "1h", "1h"),
+            ("http.idle_timeout", "3600s", "1h"), ("http.idle_timeout", "25h", "25h"),
+            ("http.idle_timeout", "48h", "2d"), ("http.idle_timeout", "61s", "61s"),
+            ("http.idle_timeout", "0h", "0s"), ("spool.bytes_max", "1TiB", "1TiB"),
+            ("spool.bytes_max", "1536GiB", "1536GiB"), ("spool.bytes_max", "1000000", "1000000"),
+            ("spool.segment_bytes", "131072KiB", "128MiB"), ("spool.parked_bytes_max", "0", "0"),
+            ("data_dir", "/var/lib/p o", "/var/lib/p o"), ("http.listen", "[::1]:0", "[::1]:0"),
+            ("http.listen", "10.0.0.1:80", "10.0.0.1:80"), ("http.insecure_listen", "true", "true"),
+            ("limits.record_bytes_max", "65536", "64KiB"), ("spool.sync", "interval", "interval"),
             ("broker.embedded.partitions_default", "7", "7"), ("broker.embedded.create_topics", "false", "false"),
-            ("broker.embedded.retention_ms", "none", "none"), ("broker.embedded.retention_bytes", "1GiB", "1073741824"),
+            ("broker.embedded.retention_ms", "none", "none"), ("broker.embedded.retention_bytes", "1GiB", "1GiB"),
             ("broker.kind", "kafka", "kafka"), ("broker.kafka.guarantee", "at-least-once", "at-least-once"),
             ("broker.kafka.bootstrap_servers", "a:1,[::1]:9092", "a:1,[::1]:9092"),
             ("broker.kafka.bootstrap_servers", "none", "none"), ("broker.kafka.group_prefix", "eu.", "eu."),
             ("broker.kafka.group_prefix", "none", "none"), ("broker.kafka.partitions_default", "12", "12"),
             ("broker.kafka.partitions_default", "cluster", "cluster"), ("broker.kafka.replication_factor", "3", "3"),
             ("broker.kafka.checkpoint_topic", "_postrider_eu", "_postrider_eu"),
-            ("broker.kafka.transaction_timeout", "1m", "60s"), ("consumers.prefetch_bytes_max", "1GiB", "1073741824"),
+            ("broker.kafka.transaction_timeout", "1m", "1m"), ("consumers.prefetch_bytes_max", "1GiB", "1GiB"),
             ("log.level", "debug", "debug"), ("log.format", "json", "json"), ("log.format", "auto", "auto"),
         ]
         for (name, value, shown) in cases {
@@ -122,6 +130,16 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
         (["forwarder.batch_records_max=40001"], "forwarder.drain_records_max"),
         (["forwarder.drain_bytes_max=8191KiB"], "forwarder.drain_bytes_max"),
         (["spool.sync_timeout=0ms"], "spool.sync_timeout"),
+        (["spool.commit_delay=30s"], "spool.commit_delay"),
+        (["spool.park_after=0ms"], "spool.park_after"),
+        (["spool.group_bytes_max=2GiB"], "spool.group_bytes_max"),
+        (["consumers.nack_delay=13h"], "consumers.nack_delay"),
+        (["http.header_timeout=121s"], "http.header_timeout"),
+        (["dead_letters.bytes_max=1023KiB"], "dead_letters.bytes_max"),
+        (
+            ["broker.embedded.bytes_max=1GiB", "broker.embedded.retention_bytes=2GiB"],
+            "broker.embedded.retention_bytes"
+        ),
         (["broker.kind=kafka"], "broker.kafka.bootstrap_servers"),
         (["broker.kafka.bootstrap_servers=a:1"], "broker.kind"),
         (["broker.kafka.properties.client.id=a"], "broker.kind"),
