@@ -21,6 +21,11 @@ public struct APISettings: Hashable, Sendable {
     public var waitMax = Duration.seconds(60)
     /// Items of a list's page, at most.
     public var listMax = 1_000
+    /// Whether a request's `traceparent` and `tracestate` become headers of its records.
+    public var traceHeaders = true
+
+    /// What the gateway adds to each record of a request at most, in the journal.
+    public var addedRecordBytesMax: Int { traceHeaders ? TraceHeaders.bytesMax : 0 }
 
     public init() {}
 

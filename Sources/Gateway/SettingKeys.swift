@@ -67,6 +67,9 @@ extension Settings {
             "http.body_rate_min", \.http.bodyRateMin, 0...1_000_000,
             "Bytes of a body a second, on the average; looked at after http.header_timeout."),
         duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
+        flag(
+            "http.trace_headers", \.limits.traceHeaders,
+            "Keep traceparent and tracestate of a produce request as headers of its records."),
         flag("http.gzip", \.http.gzip, "Compress answers of text for clients that accept gzip."),
         list(
             "http.cors_origins", \.http.corsOrigins, HTTPServerSettings.areOrigins, "origins such as https://a.example",

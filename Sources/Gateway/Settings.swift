@@ -86,7 +86,7 @@ public struct Settings: Sendable {
                 expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
         }
         if limits.requestBytesMax > Self.frameBytesMax
-            || limits.requestBytesMax + Self.recordOverheadBytes * limits.recordsMax > spool.journal.appendBytesMax
+            || limits.requestBytesMax + recordOverheadBytes * limits.recordsMax > spool.journal.appendBytesMax
         {
             throw .outOfRange(
                 key: "limits.request_bytes_max",
@@ -195,8 +195,8 @@ public struct Settings: Sendable {
         return settings
     }
 
-    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name.
-    private static let recordOverheadBytes = 300
+    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name; and the gateway.
+    private var recordOverheadBytes: Int { 300 + limits.addedRecordBytesMax }
 }
 
 public struct LogSettings: Sendable {
