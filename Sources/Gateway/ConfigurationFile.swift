@@ -1,8 +1,8 @@
 import Yams
 
-/// A YAML file with settings. So far it holds `broker.kind` and what is under `broker.kafka`; everything else is set
-/// with flags. Names are those of `Settings.keys`, nested or with dots; a list stands for its items with commas between
-/// them.
+/// A YAML file with settings. So far it holds `broker.kind` and what is under `broker.kafka` and `log`; everything
+/// else is set with flags. Names are those of `Settings.keys`, nested or with dots; a list stands for its items with
+/// commas between them.
 ///
 /// ```yaml
 /// broker:
@@ -38,10 +38,10 @@ extension Settings {
         try Self.flatten(root, [], &found, path)
         for (name, value) in found {
             guard
-                name == "broker.kind" || name.hasPrefix("broker.kafka.")
+                name == "broker.kind" || name.hasPrefix("broker.kafka.") || name.hasPrefix("log.")
                     || !Self.keys.contains(where: { $0.name == name })
             else {
-                throw .file(path, "\(name): the file holds broker.kind and broker.kafka only; say --set \(name)=…")
+                throw .file(path, "\(name): the file holds broker.kind, broker.kafka and log only; say --set \(name)=…")
             }
             do throws(SettingsError) {
                 try set(name, to: value)

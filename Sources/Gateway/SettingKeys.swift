@@ -231,8 +231,8 @@ extension Settings {
             },
             show: { $0.log.level.rawValue }),
         SettingKey(
-            name: "log.format", help: "auto: for people on a terminal, JSON lines otherwise.",
-            expected: "auto, people or json",
+            name: "log.format", help: "auto: text for people on a terminal, JSON lines otherwise.",
+            expected: "auto, text or json",
             set: { settings, text in
                 if text == "auto" {
                     settings.log.format = nil
@@ -243,5 +243,15 @@ extension Settings {
                 return ()
             },
             show: { $0.log.format?.rawValue ?? "auto" }),
+        value(
+            "log.requests", \.http.requestLog.kept,
+            "Requests that are told of: none, errors (from 400 on), those and slow ones, or all.",
+            "none, errors, slow+errors or all", parse: { RequestLogSettings.Kept(rawValue: $0) },
+            show: { $0.rawValue }),
+        duration(
+            "log.slow_request", \.http.requestLog.slow, "A request is slow that takes longer, its waits not counted."),
+        count(
+            "log.repeats_max", \.log.repeatsMax, 0...1_000_000,
+            "Lines of one kind within 10 s; more are counted. 0: no limit."),
     ]
 }

@@ -201,8 +201,10 @@ public struct Settings: Sendable {
 
 public struct LogSettings: Sendable {
     public var level = LogLevel.info
-    /// nil: people's on a terminal, JSON lines otherwise.
+    /// nil: text on a terminal, JSON lines otherwise.
     public var format: LogFormat?
+    /// Lines of one kind within ten seconds; 0: no limit.
+    public var repeatsMax = LogOptions.repeatsMaxDefault
 
     public init() {}
 }

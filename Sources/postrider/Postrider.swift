@@ -38,24 +38,26 @@ struct Serve: ParsableCommand {
     var assignments: [String] = []
 
     func run() throws {
-        ServeProcess.run(try settings())
-    }
-
-    /// - Throws: `ValidationError` with what to change.
-    func settings() throws -> Settings {
-        var settings = Settings()
-        settings.dataDirectory = dataDir
-        settings.insecureListen = insecureListen
+        let settings: Settings
         do throws(SettingsError) {
-            try settings.listen(on: listen)
-            if let config { try settings.load(file: config) }
-            if let broker { try settings.set("broker.kind=\(broker)") }
-            if let bootstrapServers { try settings.set("broker.kafka.bootstrap_servers=\(bootstrapServers)") }
-            for assignment in assignments { try settings.set(assignment) }
-            try settings.check()
+            settings = try read()
         } catch {
             throw ValidationError(error.description)
         }
+        ServeProcess.run(settings, reload: { () throws(SettingsError) in try read() })
+    }
+
+    /// Flags, and the file as it is now. - Throws: what to change.
+    func read() throws(SettingsError) -> Settings {
+        var settings = Settings()
+        settings.dataDirectory = dataDir
+        settings.insecureListen = insecureListen
+        try settings.listen(on: listen)
+        if let config { try settings.load(file: config) }
+        if let broker { try settings.set("broker.kind=\(broker)") }
+        if let bootstrapServers { try settings.set("broker.kafka.bootstrap_servers=\(bootstrapServers)") }
+        for assignment in assignments { try settings.set(assignment) }
+        try settings.check()
         return settings
     }
 }
