@@ -23,9 +23,8 @@ public struct APISettings: Hashable, Sendable {
     public var listMax = 1_000
     /// Whether a request's `traceparent` and `tracestate` become headers of its records.
     public var traceHeaders = true
-
-    /// What the gateway adds to each record of a request at most, in the journal.
-    public var addedRecordBytesMax: Int { traceHeaders ? TraceHeaders.bytesMax : 0 }
+    /// Bytes that these add to all records of one request; with more the records go without them.
+    public var traceBytesMax = 16 << 20
 
     public init() {}
 

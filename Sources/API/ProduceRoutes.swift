@@ -120,9 +120,8 @@ struct ProduceRoutes {
             headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
         var records = try records(of: call, rules)
         if api.settings.traceHeaders, let trace = call.headers.trace {
-            for index in records.indices where !trace.add(to: &records[index].record, rules) {
-                tracesSkipped.increment()
-            }
+            let skipped = trace.add(to: &records, rules, bytesMax: api.settings.traceBytesMax)
+            if skipped > 0 { tracesSkipped.increment(by: skipped) }
         }
         try Self.reserve(responder, answer, for: records.count)
         let wait = wait(of: call)

@@ -9,9 +9,8 @@ struct TraceHeaders {
     static let (parentName, stateName) = ("traceparent", "tracestate")
     /// Section 3.3.1.5 wants at least so much of it passed on; more is not, and neither is a part of it.
     static let stateBytesMax = 512
-    /// What they add to a record in the journal at most: names, values, and 6 bytes for each header's lengths.
-    static let bytesMax =
-        parentName.utf8.count + TraceContext.traceparentBytes + stateName.utf8.count + stateBytesMax + 2 * 6
+    /// Of a header in the journal.
+    private static let lengthBytes = 6
 
     private let headers: [RecordHeader]
 
@@ -28,10 +27,21 @@ struct TraceHeaders {
         self.headers = headers
     }
 
+    /// Adds them to the records of one request, within `bytesMax` for all of them.
+    ///
+    /// - Returns: how many records there was no room for.
+    func add(to records: inout [SpoolRecord], _ rules: RecordRules, bytesMax: Int) -> Int {
+        let bytes = headers.reduce(0) { $0 + $1.name.utf8.count + ($1.value?.count ?? 0) + Self.lengthBytes }
+        guard bytes * records.count <= bytesMax else { return records.count }
+        var skipped = 0
+        for index in records.indices where !add(to: &records[index].record, rules) { skipped += 1 }
+        return skipped
+    }
+
     /// Adds them where the record has none of its own and stays within its limits.
     ///
     /// - Returns: false when it would not: a record is never refused for what its client's tracing adds.
-    func add(to record: inout Record, _ rules: RecordRules) -> Bool {
+    private func add(to record: inout Record, _ rules: RecordRules) -> Bool {
         guard !record.headers.contains(where: { Self.isTrace($0.name) }) else { return true }
         var traced = record
         traced.headers += headers

@@ -86,7 +86,7 @@ public struct Settings: Sendable {
                 expected: "at least four segments (\(spool.bytesMaxLeast) bytes with spool.segment_bytes as it is)")
         }
         if limits.requestBytesMax > Self.frameBytesMax
-            || limits.requestBytesMax + recordOverheadBytes * limits.recordsMax > spool.journal.appendBytesMax
+            || appendBytesLeft < 0
         {
             throw .outOfRange(
                 key: "limits.request_bytes_max",
@@ -179,6 +179,7 @@ public struct Settings: Sendable {
     public var completed: Settings {
         var settings = self
         settings.http.bodyBytesMax = limits.requestBytesMax
+        settings.limits.traceBytesMax = min(limits.traceBytesMax, appendBytesLeft)
         settings.http.discardBytesMax = max(http.discardBytesMax, 2 * limits.requestBytesMax)
         // The broker's own limit must not be the lower one by accident, nor refuse the dead letter of what it took.
         settings.broker.recordBytesMax = max(
@@ -195,8 +196,12 @@ public struct Settings: Sendable {
         return settings
     }
 
-    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name; and the gateway.
-    private var recordOverheadBytes: Int { 300 + limits.addedRecordBytesMax }
+    /// What the spool adds to a record at most: its fixed fields, its length and its topic's name.
+    private static let recordOverheadBytes = 300
+    /// What the largest request leaves of an append to the journal.
+    private var appendBytesLeft: Int {
+        spool.journal.appendBytesMax - limits.requestBytesMax - Self.recordOverheadBytes * limits.recordsMax
+    }
 }
 
 public struct LogSettings: Sendable {

@@ -95,6 +95,18 @@ import Testing
         #expect(try headers(3, of: "bytes").map(\.count).sorted() == [0, 0, 1])
     }
 
+    @Test func requestWhoseTraceLeavesTheSegmentNoRoom_IsAcceptedWithoutIt() throws {
+        // 7,000 records leave 1 MiB of a segment beside the request; each of these traces takes 600 bytes.
+        let small = try LocalGateway { try $0.set("limits.records_max=7000") }
+        let fields = [("Content-Type", "application/x-ndjson")] + trace(String(repeating: "x", count: 512))
+        for (count, headers) in [(7_000, 0), (100, 2)] {
+            let body = Array(String(repeating: "{\"value\":1}\n", count: count).utf8)
+            let answer = try small.request("POST", "/v1/topics/n\(count)/records", fields, body: body)
+            #expect(answer.status == 202, "\(answer.text.prefix(200))")
+            #expect(try self.headers(1, of: "n\(count)", small.client()).first?.count == headers)
+        }
+    }
+
     @Test func setting_TurnsItOff() throws {
         let plain = try LocalGateway { try $0.set("http.trace_headers=false") }
         #expect(try plain.request("POST", "/v1/topics/t", trace("x=1"), body: [120]).status == 202)
