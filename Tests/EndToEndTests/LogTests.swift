@@ -182,7 +182,7 @@ import Testing
         #expect(process.waitForEnd() == .exited(0))
     }
 
-    @Test func text_IsForPeople_AndAsAligned() throws {
+    @Test func text_IsAligned_AndWithoutColours_WhereStandardErrorIsAFile() throws {
         let process = try GatewayProcess(["log.format=text"])
         #expect(
             try eventually { try process.log().contains(" notice   postrider.gateway: serving address=127.0.0.1 ") })
