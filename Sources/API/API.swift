@@ -21,6 +21,10 @@ public struct APISettings: Hashable, Sendable {
     public var waitMax = Duration.seconds(60)
     /// Items of a list's page, at most.
     public var listMax = 1_000
+    /// Whether a request's `traceparent` and `tracestate` become headers of its records.
+    public var traceHeaders = true
+    /// Bytes that these add to all records of one request; with more the records go without them.
+    public var traceBytesMax = 16 << 20
 
     public init() {}
 

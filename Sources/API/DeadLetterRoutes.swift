@@ -50,7 +50,8 @@ struct DeadLetterRoutes {
                 do throws(Problem) {
                     _ = try Parameters(request, [])
                     let lsn = try api.lsn(ofReceipt: request.capture("receipt"))
-                    let redelivery = Redelivery(api: api, lsn: lsn, responder: responder)
+                    let redelivery = Redelivery(
+                        api: api, lsn: lsn, responder: responder, log: request.logger(api.log))
                     try api.lookUp {
                         do throws(Problem) {
                             try redelivery.begin()

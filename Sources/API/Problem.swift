@@ -104,8 +104,10 @@ struct Problem: Error, Sendable {
         // Caches may keep a 404 or 410 otherwise (RFC 9111, section 4.2.2), and it may be over by the next call.
         var headers = headers + [HTTPHeader("Cache-Control", "no-store")]
         if let retryAfterSeconds { headers.append(HTTPHeader("Retry-After", String(retryAfterSeconds))) }
-        return HTTPResponse(
+        var response = HTTPResponse(
             status: status, contentType: "application/problem+json", headers: headers, body: writer.bytes)
+        response.code = code
+        return response
     }
 
     /// What the server itself refuses. On a produce route nothing was accepted, unless the handler had the request.

@@ -15,6 +15,8 @@ struct ProduceHeaders {
     let contentType: [UInt8]?
     /// nil when a repetition of the request is another request.
     let requestName: RequestName?
+    /// nil when the request belongs to no trace.
+    let trace: TraceHeaders?
 
     /// - Throws: for a body that is encoded, and for a field of ours that is malformed or unknown.
     init(_ request: HTTPRequest) throws(Problem) {
@@ -26,6 +28,7 @@ struct ProduceHeaders {
         }
         contentType = found.contentType
         prefer = found.prefer
+        trace = TraceHeaders(request.trace, states: found.traceStates)
         requestName = try RequestName.of(found.names)
         for (name, value) in found.ours { try take(name, value) }
     }
@@ -37,6 +40,7 @@ struct ProduceHeaders {
         var contentType: [UInt8]?
         var prefer: [String] = []
         var names = RequestName.Fields()
+        var traceStates: [[UInt8]] = []
         /// Names in lower case.
         var ours: [(name: String, value: [UInt8])] = []
 
@@ -54,6 +58,8 @@ struct ProduceHeaders {
                 hasContentType = true
             } else if field.isNamed("prefer") {
                 prefer.append(field.text)
+            } else if field.isNamed("tracestate") {
+                traceStates.append(field.value)
             } else if field.isNamed("content-encoding") {
                 hasContentEncoding = true
             } else if field.isNamed("idempotency-key") {

@@ -1,4 +1,5 @@
 import Broker
+import CoreMetrics
 import HTTPServer
 import JSON
 import Primitives
@@ -14,6 +15,7 @@ struct ProduceRoutes {
 
     private let api: API
     private let answer: ProduceAnswer
+    private let tracesSkipped = Counter(label: "postrider_produce_trace_headers_skipped_total")
 
     init(_ api: API) {
         self.api = api
@@ -116,7 +118,11 @@ struct ProduceRoutes {
         let rules = RecordRules(
             topic: call.topic, known: known, bytesMax: api.settings.recordBytesMax,
             headersMax: api.settings.headersMax, nowMs: api.clock.wallMilliseconds())
-        let records = try records(of: call, rules)
+        var records = try records(of: call, rules)
+        if api.settings.traceHeaders, let trace = call.headers.trace {
+            let skipped = trace.add(to: &records, rules, bytesMax: api.settings.traceBytesMax)
+            if skipped > 0 { tracesSkipped.increment(by: skipped) }
+        }
         try Self.reserve(responder, answer, for: records.count)
         let wait = wait(of: call)
         api.spool.submit(records, claim: call.claim) { result in

@@ -74,6 +74,17 @@ struct RecordRules {
         if !timestampIsGateways { try check(timestampMs: record.timestampMs) }
     }
 
+    /// Whether a record that is good stays within its limits.
+    func takes(_ record: Record) -> Bool {
+        guard record.bytes <= bytesMax, record.headers.count <= headersMax else { return false }
+        do throws(RecordFault) {
+            try checkTopic(record)
+            return true
+        } catch {
+            return false
+        }
+    }
+
     /// What the topic itself takes.
     func checkTopic(_ record: Record) throws(RecordFault) {
         if let messageBytesMax = known.messageBytesMax {

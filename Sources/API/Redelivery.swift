@@ -12,6 +12,8 @@ struct Redelivery: Sendable {
     let api: API
     let lsn: LSN
     let responder: Responder
+    /// Its lines name the request.
+    let log: Logger
 
     /// Reads the disk: on `lookups`.
     func begin() throws(Problem) {
@@ -88,7 +90,7 @@ struct Redelivery: Sendable {
                 try api.deadLetters.link([(dead: lsn, successor: acceptance.first)])
             } catch {
                 // The lane that meets the record does it, before it hands it over.
-                api.log.warning(
+                log.warning(
                     "dead letter not linked yet", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
             }
             var response = ProduceAnswer(shortID: api.spool.shortID).response(acceptance)
@@ -100,7 +102,7 @@ struct Redelivery: Sendable {
                     try api.deadLetters.giveBack(lsn: lsn)
                 } catch {
                     // It can be sent again after the next start.
-                    api.log.error(
+                    log.error(
                         "dead letter stays claimed", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
                 }
             }

@@ -80,7 +80,12 @@ final class Writer {
             metrics.committed(pending, after: took)
             if pending.records > 0 { metrics.outcomes.report(ledger.outcomes) }
             if took > settings.slowCommit {
-                log.warning("slow commit", metadata: ["seconds": "\(took.inSeconds)", "jobs": "\(jobs.count)"])
+                log.warning(
+                    "slow commit",
+                    metadata: [
+                        "duration_ms": .stringConvertible(took.wholeMilliseconds),
+                        "jobs": .stringConvertible(jobs.count),
+                    ])
             }
             return answers
         } catch {

@@ -39,18 +39,21 @@ public final class Gateway: Sendable {
     /// Everything that it serves, for tests that hold the contract against it.
     public var routes: [Route] { server.routes }
 
+    /// Which requests the log tells of; may be changed at any time.
+    var requestLog: RequestLogSettings {
+        get { server.requestLog }
+        set { server.requestLog = newValue }
+    }
+
     /// Starts metrics and log for the whole process; once, before anything else. The log is to be flushed at the end.
     public static func bootstrap(_ settings: Settings) -> (metrics: MetricsRegistry, log: LogBuffer) {
         let registry = MetricsRegistry()
         let process = ProcessMetrics()
         registry.collect { process.samples() }
         MetricsSystem.bootstrap(registry)
-        let level = Logger.Level(rawValue: settings.log.level.rawValue) ?? .info
-        let format = settings.log.format
-        let buffer = LogBuffer(
-            to: StderrSink(),
-            ownLog: Logger(label: "postrider.log") { StderrLogHandler(label: $0, level: level, format: format) })
-        LoggingSystem.bootstrap { StderrLogHandler(label: $0, level: level, format: format, sink: buffer) }
+        let control = LogControl(settings.logOptions)
+        let buffer = LogBuffer(to: StderrSink(), control: control)
+        LoggingSystem.bootstrap { StderrLogHandler(label: $0, control: control, sink: buffer) }
         return (registry, buffer)
     }
 

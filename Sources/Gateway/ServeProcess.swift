@@ -25,24 +25,33 @@ public enum ServeProcess {
 
     /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
     /// one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
-    /// and whatever recovery was doing, the next start does.
+    /// and whatever recovery was doing, the next start does. SIGHUP reads the settings again and takes over those of
+    /// the log.
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.
     ///   - sinks: what lanes open instead of the broker's sinks; others only in tests.
+    ///   - reload: reads all settings from where `settings` came; on a thread of its own. nil: SIGHUP does nothing.
     public static func run(
         _ settings: Settings, fileSystem: any FileSystem = SystemFileSystem(),
-        sinks: @escaping @Sendable (any RecordSinkFactory) -> any RecordSinkFactory = { $0 }
+        sinks: @escaping @Sendable (any RecordSinkFactory) -> any RecordSinkFactory = { $0 },
+        reload: (@Sendable () throws(SettingsError) -> Settings)? = nil
     ) -> Never {
         // Blocked before any thread exists, so that only the waiting below sees them.
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGTERM)
         sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGHUP)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         signal(SIGPIPE, SIG_IGN)
 
         let (metrics, log) = Gateway.bootstrap(settings)
+        let logReload = LogReload(settings, control: log.control)
+        // A disk that hangs must not keep the signals behind it waiting.
+        let hangUp = {
+            if let reload { _ = WorkerThread(name: "reload") { logReload.reload(reload) } }
+        }
         // What ended it first: a failure during an orderly stop is no orderly stop.
         let failure = Lock<ExitReason?>(nil)
         let phase = Lock(Phase.starting)
@@ -58,6 +67,7 @@ public enum ServeProcess {
                             _exit(reason.rawValue)
                         }
                     })
+                logReload.attach(gateway)
                 phase.withLock { if case .starting = $0 { $0 = .running(gateway) } }
             } catch {
                 log.write(Array("postrider: \(error)\n".utf8))
@@ -65,7 +75,7 @@ public enum ServeProcess {
                 exit(error.reason.rawValue)
             }
         }
-        waitForSignal(&signals)
+        waitForEnd(&signals, hangUp)
         let met = phase.withLock { phase in
             defer { phase = .ending }
             return phase
@@ -89,13 +99,18 @@ public enum ServeProcess {
             log.flush(within: lastLines)
             _exit(ExitReason.spoolFailed.rawValue)
         }
-        waitForSignal(&signals)
+        waitForEnd(&signals, hangUp)
         _exit(ExitReason.stoppedAtOnce.rawValue)
     }
 
-    private static func waitForSignal(_ signals: inout sigset_t) {
+    /// Returns with SIGTERM or SIGINT.
+    private static func waitForEnd(_ signals: inout sigset_t, _ hangUp: () -> Void) {
         var received: Int32 = 0
-        while sigwait(&signals, &received) != 0 {}
+        while true {
+            guard sigwait(&signals, &received) == 0 else { continue }
+            if received != SIGHUP { return }
+            hangUp()
+        }
     }
 
     /// One line to standard error.

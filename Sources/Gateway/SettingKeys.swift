@@ -45,6 +45,9 @@ extension Settings {
             "http.body_rate_min", \.http.bodyRateMin, 0...1_000_000,
             "Bytes of a body a second, on the average; looked at after http.header_timeout."),
         duration("http.request_timeout", \.http.requestTimeout, "For a whole request, its response included."),
+        flag(
+            "http.trace_headers", \.limits.traceHeaders,
+            "Keep traceparent and tracestate of a produce request as headers of its records."),
         flag("http.gzip", \.http.gzip, "Compress answers of text for clients that accept gzip."),
         list(
             "http.cors_origins", \.http.corsOrigins, HTTPServerSettings.areOrigins, "origins such as https://a.example",
@@ -207,8 +210,8 @@ extension Settings {
             },
             show: { $0.log.level.rawValue }),
         SettingKey(
-            name: "log.format", help: "auto: for people on a terminal, JSON lines otherwise.",
-            expected: "auto, people or json",
+            name: "log.format", help: "auto: text for people on a terminal, JSON lines otherwise.",
+            expected: "auto, text or json",
             set: { settings, text in
                 if text == "auto" {
                     settings.log.format = nil
@@ -219,6 +222,16 @@ extension Settings {
                 return ()
             },
             show: { $0.log.format?.rawValue ?? "auto" }),
+        value(
+            "log.requests", \.http.requestLog.kept,
+            "Requests that are told of: none, errors (from 400 on), those and slow ones, or all.",
+            "none, errors, slow+errors or all", parse: { RequestLogSettings.Kept(rawValue: $0) },
+            show: { $0.rawValue }),
+        duration(
+            "log.slow_request", \.http.requestLog.slow, "A request is slow that takes longer, its waits not counted."),
+        count(
+            "log.repeats_max", \.log.repeatsMax, 0...1_000_000,
+            "Lines of one kind within 10 s; more are counted. 0: no limit."),
     ]
     private static func setDataDirectory(_ settings: inout Settings, _ text: String) -> Void? {
         guard !text.isEmpty, text.utf8.count <= pathBytesMax, text.utf8.allSatisfy({ $0 >= 32 }) else { return nil }

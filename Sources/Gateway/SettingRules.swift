@@ -64,7 +64,7 @@ extension Settings {
     ]
 
     /// What is left of a segment; nothing when its records' overhead alone is larger.
-    private static func requestBytesMost(_ settings: Settings) -> Int {
+    static func requestBytesMost(_ settings: Settings) -> Int {
         max(0, settings.spool.journal.appendBytesMax - recordOverheadBytes * settings.limits.recordsMax)
     }
 

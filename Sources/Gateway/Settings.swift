@@ -60,6 +60,7 @@ public struct Settings: Sendable {
     public var completed: Settings {
         var settings = self
         settings.http.bodyBytesMax = limits.requestBytesMax
+        settings.limits.traceBytesMax = min(limits.traceBytesMax, appendBytesLeft)
         settings.http.discardBytesMax = max(http.discardBytesMax, 2 * limits.requestBytesMax)
         // The broker's own limit must not be the lower one by accident, nor refuse the dead letter of what it took.
         settings.broker.recordBytesMax = max(
@@ -75,12 +76,19 @@ public struct Settings: Sendable {
             consumers.pollsWaitingPerConsumerMax, consumers.pollsWaitingMax)
         return settings
     }
+
+    /// What the largest request leaves of an append to the journal.
+    private var appendBytesLeft: Int {
+        Self.requestBytesMost(self) - limits.requestBytesMax
+    }
 }
 
 public struct LogSettings: Sendable {
     public var level = LogLevel.info
-    /// nil: people's on a terminal, JSON lines otherwise.
+    /// nil: text on a terminal, JSON lines otherwise.
     public var format: LogFormat?
+    /// Lines of one kind within ten seconds; 0: no limit.
+    public var repeatsMax = LogOptions.repeatsMaxDefault
 
     public init() {}
 }

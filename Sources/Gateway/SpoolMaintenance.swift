@@ -32,7 +32,8 @@ public enum SpoolMaintenance {
     ///
     /// - Returns: a line for people.
     public static func adopt(dataDirectory: String, _ history: History) throws(StartError) -> String {
-        let log = Logger(label: "postrider.spool") { StderrLogHandler(label: $0, level: .warning, format: .people) }
+        let control = LogControl(LogOptions(level: .warning, format: .text))
+        let log = Logger(label: "postrider.spool") { StderrLogHandler(label: $0, control: control) }
         do throws(JournalError) {
             let adoption = try Journal.adopt(
                 directory: directory(dataDirectory), history == .resend ? .resend : .assumeDelivered, log: log)

@@ -5,9 +5,9 @@ import Primitives
 
 /// One client's connection and the request that is on it. Lives from libmicrohttpd's start to its close notification;
 /// responders may keep it longer and then find it closed.
-// SAFETY: `exchange` is reached with its lock held; `upload` and `requestNumber` only on the connection's event loop
-// (one thread for the connection's whole life); `handle` is used on the event loop or under the lock while the phase
-// says that the connection lives.
+// SAFETY: `exchange` is reached with its lock held; `upload`, `requestNumber` and `told` only on the connection's event
+// loop (one thread for the connection's whole life); `handle` is used on the event loop or under the lock while the
+// phase says that the connection lives.
 final class Connection: @unchecked Sendable {
     let core: ServerCore
     let handle: OpaquePointer
@@ -15,6 +15,8 @@ final class Connection: @unchecked Sendable {
     private let exchange: Lock<Exchange>
     var upload = Upload()
     private var requestNumber: UInt64 = 0
+    /// What the request on it was answered; nil: nothing yet.
+    private var told: RequestLog.Told?
 
     init(core: ServerCore, handle: OpaquePointer, descriptor: Int32) {
         self.core = core
@@ -41,13 +43,14 @@ final class Connection: @unchecked Sendable {
     func dispatch(_ match: Router.Match, method: HTTPMethod) -> MHD_Result {
         requestNumber = core.nextRequestNumber()
         let charged = upload.takeCharge()
+        let now = core.clock.now()
         let generation = exchange.withLock { exchange in
-            exchange.dispatch(bodyBytes: charged)
+            exchange.dispatch(bodyBytes: charged, now: now)
             return exchange.generation
         }
         let request = HTTPRequest(
             connection: self, generation: generation, number: requestNumber, method: method, routeIndex: match.route,
-            captures: match.captures, body: upload.takeBody())
+            captures: match.captures, trace: upload.trace, body: upload.takeBody())
         core.router.handler(match.route)(request, Responder(connection: self, generation: generation))
         return proceed()
     }
@@ -92,15 +95,18 @@ final class Connection: @unchecked Sendable {
     /// client that is still sending sees it. Nothing else is being written then: earlier responses are out, and
     /// the interim 100 precedes the first byte of the body.
     func refuseRaw(_ problem: ServerProblem) {
-        let bytes = rawAnswer(problem, corsOrigin: upload.corsOrigin)
-        exchange.withLock { $0.writeRaw(bytes, to: descriptor) }
+        let (bytes, told) = rawAnswer(problem, corsOrigin: upload.corsOrigin)
+        exchange.withLock { $0.writeRaw(bytes, told, to: descriptor) }
     }
 
-    private func rawAnswer(_ problem: ServerProblem, corsOrigin: String?) -> [UInt8] {
+    private func rawAnswer(
+        _ problem: ServerProblem, corsOrigin: String?
+    ) -> (bytes: [UInt8], told: RequestLog.Told) {
         let id = RequestID(prefix: core.requestPrefix, number: core.nextRequestNumber())
         var response = core.response(to: problem)
         response.headers += core.browsers.headers(corsOrigin: corsOrigin)
-        return RawResponse.bytes(response, id: id, commonHeaders: core.settings.commonHeaders)
+        let bytes = RawResponse.bytes(response, id: id, commonHeaders: core.settings.commonHeaders)
+        return (bytes, RequestLog.Told(response, number: id.number))
     }
 
     /// - Parameter reservedBytes: charged for this response; the exchange has the body's size noted already.
@@ -122,6 +128,7 @@ final class Connection: @unchecked Sendable {
 
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
+        told = RequestLog.Told(response, number: requestNumber)
         var response = response
         let cors = core.browsers.headers(corsOrigin: upload.corsOrigin)
         // (Even to add nothing would copy the array.)
@@ -161,7 +168,9 @@ final class Connection: @unchecked Sendable {
             return exchange.complete(now: now)
         }
         core.bodyMemory.release(upload.takeCharge() + rest.bodyBytes)
+        logEnd(rest.toldRaw ?? told, rest, now: now, isComplete: ok)
         upload = Upload()
+        told = nil
         core.responseMemory.release(rest.reservedBytes)
         core.responseMemory.serveWaiting()
         if let parking = rest.parking { core.unpark(parking) }
@@ -179,8 +188,9 @@ final class Connection: @unchecked Sendable {
 
     @discardableResult
     func answer(_ generation: UInt64, _ response: HTTPResponse) -> Bool {
+        let now = core.clock.now()
         let answer = exchange.withLock { exchange -> Exchange.Answer in
-            let answer = exchange.answer(generation, response)
+            let answer = exchange.answer(generation, response, now: now)
             switch answer {
             case .ignored: break
             case .taken: core.responseMemory.leave(ObjectIdentifier(self))
@@ -293,11 +303,13 @@ final class Connection: @unchecked Sendable {
             }
             return false
         }
+        let now = core.clock.now()
         let deadline = exchange.withLock { exchange -> MonotonicInstant? in
             guard exchange.isOpen(generation), exchange.parking == nil else { return nil }
             let deadline = min(until, exchange.since + core.settings.requestTimeout)
             exchange.park(
-                Exchange.Parking(until: deadline, onTimeout: onTimeout, onClientGone: onClientGone, timer: nil))
+                Exchange.Parking(until: deadline, onTimeout: onTimeout, onClientGone: onClientGone, timer: nil),
+                now: now)
             return deadline
         }
         guard let deadline else {
@@ -360,8 +372,8 @@ final class Connection: @unchecked Sendable {
         case .closeWithAnswer(let part):
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
             // (What the page's origin was only the event loop knows.)
-            let bytes = rawAnswer(problem, corsOrigin: nil)
-            cut(generation, part) { $0.writeRaw(bytes, to: descriptor) }
+            let (bytes, told) = rawAnswer(problem, corsOrigin: nil)
+            cut(generation, part) { $0.writeRaw(bytes, told, to: descriptor) }
         case .close(let part): cut(generation, part) { _ in }
         }
         return nil

@@ -70,9 +70,9 @@ extension Exchange {
     }
 
     /// Once for an exchange. What the kernel does not take at once is lost: the connection is about to close.
-    mutating func writeRaw(_ bytes: [UInt8], to descriptor: Int32) {
-        guard !wroteRaw, case .receiving = phase else { return }
-        wroteRaw = true
+    mutating func writeRaw(_ bytes: [UInt8], _ told: RequestLog.Told, to descriptor: Int32) {
+        guard toldRaw == nil, case .receiving = phase else { return }
+        toldRaw = told
         _ = bytes.withUnsafeBytes {
             send(descriptor, $0.baseAddress, $0.count, rawFlags)
         }

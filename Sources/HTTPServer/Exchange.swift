@@ -49,12 +49,16 @@ struct Exchange {
     /// Of the body.
     var receivedBytes = 0
     private(set) var parking: Parking?
+    /// When the handler got the request, when it was parked, and when it was answered.
+    private var dispatchedAt: MonotonicInstant?
+    private var parkedAt: MonotonicInstant?
+    private var answeredAt: MonotonicInstant?
     /// Bytes of response memory that belong to this exchange.
     var reservedBytes = 0
     /// Bytes of body memory that belong to it, from the handler on.
     private var bodyBytes = 0
-    /// An answer was written past libmicrohttpd, and none may follow.
-    var wroteRaw = false
+    /// The answer that was written past libmicrohttpd, and none may follow.
+    var toldRaw: RequestLog.Told?
 
     init(now: MonotonicInstant) { since = now }
 
@@ -65,13 +69,15 @@ struct Exchange {
         since = now
         headersComplete = false
         receivedBytes = 0
-        wroteRaw = false
+        toldRaw = nil
+        (dispatchedAt, parkedAt, answeredAt) = (nil, nil, nil)
     }
 
     mutating func completeHeaders() { headersComplete = true }
 
-    mutating func dispatch(bodyBytes: Int) {
+    mutating func dispatch(bodyBytes: Int, now: MonotonicInstant) {
         phase = .handling
+        dispatchedAt = now
         self.bodyBytes = bodyBytes
     }
 
@@ -97,14 +103,16 @@ struct Exchange {
         case resume(Parking?)
     }
 
-    mutating func answer(_ generation: UInt64, _ response: HTTPResponse) -> Answer {
+    mutating func answer(_ generation: UInt64, _ response: HTTPResponse, now: MonotonicInstant) -> Answer {
         guard generation == self.generation else { return .ignored }
         switch phase {
         case .handling:
             phase = .answered(response)
+            answeredAt = now
             return .taken(takeParking())
         case .suspended:
             phase = .answered(response)
+            answeredAt = now
             return .resume(takeParking())
         case .idle, .receiving, .answered, .dropped, .sending, .closed:
             return .ignored
@@ -149,7 +157,10 @@ struct Exchange {
         return isOpen(generation)
     }
 
-    mutating func park(_ parking: Parking) { self.parking = parking }
+    mutating func park(_ parking: Parking, now: MonotonicInstant) {
+        self.parking = parking
+        parkedAt = now
+    }
 
     mutating func setTimer(_ generation: UInt64, _ timer: TimerToken) -> Bool {
         guard isOpen(generation), parking != nil else { return false }
@@ -170,14 +181,30 @@ struct Exchange {
         return takeParking()
     }
 
-    /// The response is out, or never will be. - Returns: what the request still held.
-    mutating func complete(now: MonotonicInstant) -> (reservedBytes: Int, bodyBytes: Int, parking: Parking?) {
-        let bodyBytes = takeBodyBytes(generation)
+    /// A request that is over: what it still held, and what it took.
+    struct Ended {
+        var reservedBytes: Int
+        var bodyBytes: Int
+        var parking: Parking?
+        var toldRaw: RequestLog.Told?
+        var begun: MonotonicInstant
+        /// From the end of the request to its answer, without the time for which it was parked.
+        var worked: Duration
+        var parked: Duration
+    }
+
+    /// The response is out, or never will be.
+    mutating func complete(now: MonotonicInstant) -> Ended {
+        let answered = answeredAt ?? now
+        let ended = Ended(
+            reservedBytes: reservedBytes, bodyBytes: takeBodyBytes(generation), parking: takeParking(),
+            toldRaw: toldRaw, begun: since, worked: dispatchedAt.map { (parkedAt ?? answered) - $0 } ?? .zero,
+            parked: parkedAt.map { answered - $0 } ?? .zero)
         generation += 1
         phase = .idle
         since = now
-        defer { reservedBytes = 0 }
-        return (reservedBytes, bodyBytes, takeParking())
+        reservedBytes = 0
+        return ended
     }
 
     mutating func close() { phase = .closed }

@@ -16,10 +16,12 @@ public struct HTTPRequest: Sendable {
     /// At most the route's `bodyBytesMax`. Its memory is not copied; it counts against `bodyMemoryMax` until the
     /// response is sent, or `Responder.releaseBody`.
     public let body: ByteSlice
+    /// The trace that it belongs to, as its client says; nil without a valid `traceparent`.
+    public let trace: TraceContext?
 
     init(
         connection: Connection, generation: UInt64, number: UInt64, method: HTTPMethod, routeIndex: Int,
-        captures: [String], body: ByteSlice
+        captures: [String], trace: TraceContext?, body: ByteSlice
     ) {
         self.connection = connection
         self.generation = generation
@@ -27,11 +29,14 @@ public struct HTTPRequest: Sendable {
         self.method = method
         self.routeIndex = routeIndex
         self.captures = captures
+        self.trace = trace
         self.body = body
     }
 
     /// What `Postrider-Request-Id` will say.
-    public var id: String { RequestID(prefix: connection.core.requestPrefix, number: number).text }
+    public var id: String { requestID.text }
+
+    var requestID: RequestID { RequestID(prefix: connection.core.requestPrefix, number: number) }
 
     /// The pattern of the route that matched.
     public var route: String { connection.core.router.routes[routeIndex].pattern }
@@ -164,18 +169,21 @@ public struct HTTPRequest: Sendable {
 
     /// The numeric address of the other end of the connection (a proxy's, when there is one); empty when unknown.
     public var remoteAddress: String {
-        connection.reading(generation) { handle in
-            guard let address = postrider_mhd_client_address(handle) else { return "" }
-            let size =
-                address.pointee.sa_family == sa_family_t(AF_INET6)
-                ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
-            return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { host in
-                let result = getnameinfo(
-                    address, socklen_t(size), host.baseAddress, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
-                guard result == 0, let text = host.baseAddress else { return "" }
-                return String(cString: text)
-            }
-        } ?? ""
+        connection.reading(generation, clientAddress) ?? ""
+    }
+}
+
+/// While libmicrohttpd keeps the connection; empty when unknown.
+func clientAddress(of handle: OpaquePointer) -> String {
+    guard let address = postrider_mhd_client_address(handle) else { return "" }
+    let size =
+        address.pointee.sa_family == sa_family_t(AF_INET6)
+        ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
+    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { host in
+        let result = getnameinfo(
+            address, socklen_t(size), host.baseAddress, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
+        guard result == 0, let text = host.baseAddress else { return "" }
+        return String(cString: text)
     }
 }
 

@@ -63,6 +63,8 @@ public struct HTTPResponse: Sendable {
     public var headers: [HTTPHeader]
     /// Not sent to a HEAD request, nor with 204 and 304.
     public var body: [UInt8]
+    /// Of the problem that it tells, for the log; not sent.
+    public var code: String?
 
     public init(status: Int, contentType: String? = nil, headers: [HTTPHeader] = [], body: [UInt8] = []) {
         self.status = status

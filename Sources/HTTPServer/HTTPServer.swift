@@ -21,15 +21,17 @@ public final class HTTPServer: Sendable {
 
     /// - Parameters:
     ///   - timers: must outlive the server.
+    ///   - requestLogger: for the lines about requests that are over.
     ///   - problems: makes the response for what the server itself refuses. Runs on any of its threads; must be quick.
     public init(
         settings: HTTPServerSettings, router: Router, timers: any Timers, logger: Logger,
+        requestLogger: Logger = Logger(label: HTTPServer.requestLogLabel),
         problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
     ) throws(HTTPServerError) {
         if let fault = settings.fault { throw .invalidSettings(fault) }
         raiseOpenFiles(needed: settings.connectionsMax, logger)
         let socket = try ListenSocket(address: settings.address, port: settings.port, backlog: settings.listenBacklog)
-        core = ServerCore(settings, router, timers, logger, problems)
+        core = ServerCore(settings, router, timers, logger, requestLogger, problems)
         port = socket.port
         do throws(HTTPServerError) {
             daemon = try Daemon(core)
@@ -45,6 +47,15 @@ public final class HTTPServer: Sendable {
             throw error
         }
         sweep = Sweep(core)
+    }
+
+    /// Of the logger that tells of requests.
+    public static let requestLogLabel = "postrider.requests"
+
+    /// Which requests the log tells of, from now on.
+    public var requestLog: RequestLogSettings {
+        get { core.requestLog.settings }
+        set { core.requestLog.settings = newValue }
     }
 
     /// The table it serves.

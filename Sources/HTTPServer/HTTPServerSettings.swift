@@ -44,6 +44,8 @@ public struct HTTPServerSettings: Sendable {
     public var sweepInterval = Duration.seconds(1)
     /// Whether answers of text are compressed for clients that accept gzip.
     public var gzip = true
+    /// Which requests the log tells of; `HTTPServer.requestLog` changes it while the server runs.
+    public var requestLog = RequestLogSettings()
     /// Sent with each response that the server or a handler makes.
     public var commonHeaders: [HTTPHeader] = []
     /// Origins whose web pages may call (CORS), as browsers write them: `https://app.example.com`. Or `any` alone.

@@ -36,6 +36,7 @@ extension Connection {
         upload.contentLength = framing.contentLength
         upload.method = Self.method(method)
         upload.codings = framing.codings
+        upload.trace = framing.trace
         upload.corsOrigin = core.browsers.corsOrigin(of: framing.sender)
         let problem: ServerProblem
         do throws(ServerProblem) {

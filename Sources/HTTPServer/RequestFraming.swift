@@ -11,11 +11,14 @@ struct RequestFraming {
     /// Valid while the access handler's first call lasts.
     private(set) var sender = RequestSender()
     private(set) var codings = AcceptedCodings()
+    /// nil without a valid `traceparent`, and with more than one of them.
+    private(set) var trace: TraceContext?
 
     var hasBody: Bool { contentLength != 0 }
 
     private var contentLengths = 0
     private var transferEncodings = 0
+    private var traceparents = 0
     /// Where the next field must begin; nil when the library's layout is not known.
     private var position: Int?
 
@@ -89,6 +92,9 @@ struct RequestFraming {
         case 6 where HeaderField.equals(name, "origin"):
             if sender.origin != nil { fault = "more than one Origin" }
             sender.origin = value
+        case 11 where HeaderField.equals(name, "traceparent"):
+            traceparents += 1
+            trace = traceparents == 1 ? TraceContext(value) : nil
         case 14 where HeaderField.equals(name, "content-length"):
             contentLengths += 1
             guard contentLengths == 1 else { return fault = "more than one Content-Length" }

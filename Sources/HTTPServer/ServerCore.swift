@@ -10,6 +10,7 @@ final class ServerCore: Sendable {
     let timers: any Timers
     let clock: any TimeSource = SystemClock()
     let logger: Logger
+    let requestLog: RequestLog
     let metrics = ServerMetrics()
     let bodyMemory: MemoryBudget
     let responseMemory: MemoryBudget
@@ -34,12 +35,13 @@ final class ServerCore: Sendable {
 
     init(
         _ settings: HTTPServerSettings, _ router: Router, _ timers: any Timers, _ logger: Logger,
-        _ problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
+        _ requestLogger: Logger, _ problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
     ) {
         self.settings = settings
         self.router = router
         self.timers = timers
         self.logger = logger
+        requestLog = RequestLog(requestLogger, settings.requestLog)
         self.problems = problems
         bodyMemory = MemoryBudget(bytesMax: settings.bodyMemoryMax)
         responseMemory = MemoryBudget(bytesMax: settings.responseMemoryMax)

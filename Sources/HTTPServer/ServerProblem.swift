@@ -81,6 +81,7 @@ public struct ServerProblem: Error, Hashable, Sendable {
     /// `response` with the headers that the status needs.
     func completing(_ response: HTTPResponse) -> HTTPResponse {
         var response = response
+        response.code = code.rawValue
         if let allow, !response.hasHeader("Allow") { response.headers.append(HTTPHeader("Allow", allow)) }
         if let seconds = retryAfterSeconds, !response.hasHeader("Retry-After") {
             response.headers.append(HTTPHeader("Retry-After", String(seconds)))

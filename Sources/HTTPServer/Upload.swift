@@ -29,6 +29,8 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
+    /// What `traceparent` says; nil: nothing valid.
+    var trace: TraceContext?
     /// How the answer may be coded.
     var codings = AcceptedCodings()
     /// For `Access-Control-Allow-Origin`; nil when the request is no allowed page's.

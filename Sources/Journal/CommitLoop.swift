@@ -170,7 +170,12 @@ final class CommitLoop: @unchecked Sendable {
         shared.metrics.syncSeconds.recordNanoseconds(took.wholeNanoseconds)
         if took > settings.slowSync {
             shared.metrics.slowSyncs.increment()
-            shared.log.warning("slow sync", metadata: ["milliseconds": "\(took.wholeMilliseconds)"])
+            shared.log.warning(
+                "slow sync",
+                metadata: [
+                    "duration_ms": .stringConvertible(took.wholeMilliseconds),
+                    "requests": .stringConvertible(group.count),
+                ])
         }
         tellFate(of: group, first: first, synced: true)
         publish()

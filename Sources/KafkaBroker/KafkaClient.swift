@@ -180,7 +180,7 @@ private final class Callbacks: Sendable {
         callbacks.logger.log(
             level: level, "librdkafka",
             metadata: [
-                "facility": "\(facility.map { String(cString: $0) } ?? "")", "message": "\(String(cString: message))",
+                "facility": "\(facility.map { String(cString: $0) } ?? "")", "line": "\(String(cString: message))",
             ])
     }
 

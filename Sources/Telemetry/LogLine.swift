@@ -2,9 +2,9 @@ import Logging
 
 /// How a line looks.
 public enum LogFormat: String, Sendable, CaseIterable {
-    /// `2026-11-20T23:26:11.123Z warning journal: sync was slow duration_ms=1200`
-    case people
-    /// One JSON object: `time`, `level`, `label`, `message`, and `metadata` where there is any.
+    /// For people: `2026-11-20T23:26:11.123Z warning  postrider.journal: slow sync milliseconds=1200`
+    case text
+    /// One JSON object: `time`, `level`, `logger`, `message`, and the metadata as further members.
     case json
 }
 
@@ -13,39 +13,68 @@ public enum LogFormat: String, Sendable, CaseIterable {
 struct LogLine {
     /// A message or a single value is cut here; the rest is not worth a log's space.
     static let valueBytesMax = 2048
+    /// Metadata that would make the line longer is left out, and `cut` says so.
+    static let bytesMax = 16 << 10
     /// Metadata inside metadata.
     static let depthMax = 4
+    /// The line's own members in JSON: metadata of such a name gets an underscore behind it.
+    private static let ownNames: Set<String> = ["time", "level", "logger", "message", "cut"]
 
     private(set) var bytes: [UInt8] = []
 
     init(
-        format: LogFormat, time: String, level: Logger.Level, label: String, message: String, metadata: Logger.Metadata
+        format: LogFormat, isColored: Bool = false, time: String, level: Logger.Level, label: String, message: String,
+        metadata: Logger.Metadata
     ) {
         bytes.reserveCapacity(256)
         switch format {
-        case .people: writePeople(time, level, label, message, metadata)
+        case .text: writeText(isColored, time, level, label, message, metadata)
         case .json: writeJSON(time, level, label, message, metadata)
         }
         bytes.append(UInt8(ascii: "\n"))
     }
 
-    private mutating func writePeople(
-        _ time: String, _ level: Logger.Level, _ label: String, _ message: String, _ metadata: Logger.Metadata
+    // MARK: - For people
+
+    private mutating func writeText(
+        _ isColored: Bool, _ time: String, _ level: Logger.Level, _ label: String, _ message: String,
+        _ metadata: Logger.Metadata
     ) {
-        append("\(time) \(level.rawValue) ")
+        let padded = level.rawValue + String(repeating: " ", count: Self.levelWidth - level.rawValue.utf8.count)
+        append(isColored ? "\u{1b}[2m\(time)\u{1b}[0m \(level.color)\(padded)\u{1b}[0m " : "\(time) \(padded) ")
         escape(label)
         append(": ")
         escape(message)
-        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
-            append(" ")
-            escape(key)
-            append("=")
+        let isCut = write(metadata) { line, key, value in
+            line.append(" ")
+            line.escape(key)
+            line.append("=")
             switch value {
-            case .string(let text): writeWord(text)
-            case .stringConvertible(let convertible): writeWord(convertible.description)
-            case .array, .dictionary: writeJSON(value, depth: 1)
+            case .string(let text): line.writeWord(text)
+            case .stringConvertible(let convertible): line.writeWord(convertible.description)
+            case .array, .dictionary: line.writeJSON(value, depth: 1)
             }
         }
+        if isCut { append(" cut=true") }
+    }
+
+    /// Of `critical`, the longest.
+    private static let levelWidth = 8
+
+    /// Member by member, as far as the line has room. - Returns: whether some did not fit.
+    private mutating func write(
+        _ metadata: Logger.Metadata,
+        _ member: (inout LogLine, _ key: String, _ value: Logger.MetadataValue) -> Void
+    ) -> Bool {
+        var isCut = false
+        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+            let start = bytes.count
+            member(&self, key, value)
+            guard bytes.count > Self.bytesMax else { continue }
+            bytes.removeSubrange(start...)
+            isCut = true
+        }
+        return isCut
     }
 
     /// In quotes where it would not be one word otherwise.
@@ -55,24 +84,37 @@ struct LogLine {
         plain ? escape(text) : quote(text)
     }
 
+    // MARK: - For machines
+
     private mutating func writeJSON(
         _ time: String, _ level: Logger.Level, _ label: String, _ message: String, _ metadata: Logger.Metadata
     ) {
-        append("{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"label\":")
+        append("{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"logger\":")
         quote(label)
         append(",\"message\":")
         quote(message)
-        if !metadata.isEmpty {
-            append(",\"metadata\":")
-            writeJSON(.dictionary(metadata), depth: 0)
+        let isCut = write(metadata) { line, key, value in
+            line.append(",")
+            line.quote(Self.memberName(key, beside: metadata))
+            line.append(":")
+            line.writeJSON(value, depth: 0)
         }
-        append("}")
+        append(isCut ? ",\"cut\":true}" : "}")
+    }
+
+    private static func memberName(_ key: String, beside metadata: Logger.Metadata) -> String {
+        guard ownNames.contains(key) else { return key }
+        var name = key + "_"
+        while metadata[name] != nil { name += "_" }
+        return name
     }
 
     private mutating func writeJSON(_ value: Logger.MetadataValue, depth: Int) {
         switch value {
         case .string(let text): quote(text)
-        case .stringConvertible(let convertible): quote(convertible.description)
+        case .stringConvertible(let convertible):
+            let text = convertible.description
+            convertible is any BinaryInteger ? append(text) : quote(text)
         case .array, .dictionary:
             if depth > Self.depthMax { return quote("…") }
             writeContainer(value, depth: depth)
@@ -128,6 +170,20 @@ struct LogLine {
                 append("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits)
             default: bytes.append(contentsOf: UTF8.encode(scalar)!)
             }
+        }
+    }
+}
+
+extension Logger.Level {
+    /// The escape sequence that a terminal understands (ECMA-48, select graphic rendition).
+    fileprivate var color: String {
+        switch self {
+        case .trace, .debug: "\u{1b}[2m"
+        case .info: "\u{1b}[32m"
+        case .notice: "\u{1b}[36m"
+        case .warning: "\u{1b}[33m"
+        case .error: "\u{1b}[31m"
+        case .critical: "\u{1b}[1;31m"
         }
     }
 }

@@ -5,6 +5,12 @@ public import Primitives
 /// Where log lines go: each call gets one whole line. Any thread.
 public protocol LogSink: Sendable {
     func write(_ line: [UInt8])
+    /// Whether a line of that kind is to be written, or only counted.
+    func admits(_ kind: LogKind) -> Bool
+}
+
+extension LogSink {
+    public func admits(_ kind: LogKind) -> Bool { true }
 }
 
 /// Standard error: one write(2) a line, so that lines of several threads, and of several processes on one pipe or file,
@@ -34,27 +40,30 @@ public struct StderrSink: LogSink {
     }
 }
 
-/// swift-log's backend. A value; handlers of one process share the sink.
+/// swift-log's backend. A value; handlers of one process share the control and the sink.
 public struct StderrLogHandler: LogHandler {
-    public var logLevel: Logger.Level
     public var metadata: Logger.Metadata = [:]
     public var metadataProvider: Logger.MetadataProvider?
 
     private let label: String
-    private let format: LogFormat
+    private let control: LogControl
     private let sink: any LogSink
     private let clock: any TimeSource
+    /// Of this logger alone.
+    private var ownLevel: Logger.Level?
 
-    /// - Parameters:
-    ///   - label: names the part of the gateway, for example `journal`.
-    ///   - format: nil chooses `people` when standard error is a terminal, else `json`.
+    /// The control's as it is now, unless one was set for this logger.
+    public var logLevel: Logger.Level {
+        get { ownLevel ?? control.level }
+        set { ownLevel = newValue }
+    }
+
+    /// - Parameter label: names the part of the gateway, for example `postrider.journal`.
     public init(
-        label: String, level: Logger.Level, format: LogFormat? = nil, sink: any LogSink = StderrSink(),
-        clock: any TimeSource = SystemClock()
+        label: String, control: LogControl, sink: any LogSink = StderrSink(), clock: any TimeSource = SystemClock()
     ) {
         self.label = label
-        self.logLevel = level
-        self.format = format ?? (isatty(STDERR_FILENO) == 1 ? .people : .json)
+        self.control = control
         self.sink = sink
         self.clock = clock
     }
@@ -70,9 +79,9 @@ public struct StderrLogHandler: LogHandler {
         all.merge(metadata) { $1 }
         if let own = event.metadata { all.merge(own) { $1 } }
         if let error = event.error, all["error"] == nil { all["error"] = "\(error)" }
-        let line = LogLine(
-            format: format, time: rfc3339(milliseconds: clock.wallMilliseconds()), level: event.level, label: label,
-            message: event.message.description, metadata: all)
-        sink.write(line.bytes)
+        let message = event.message.description
+        let kind = LogKind(label: label, level: event.level, message: message, code: all["code"]?.description)
+        guard sink.admits(kind) else { return }
+        sink.write(control.line(event.level, label, message, all, wallMs: clock.wallMilliseconds()))
     }
 }

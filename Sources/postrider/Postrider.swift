@@ -28,7 +28,8 @@ struct Serve: ParsableCommand {
         } catch {
             throw error.complain()
         }
-        ServeProcess.run(settings)
+        let inputs = options.inputs
+        ServeProcess.run(settings, reload: { () throws(SettingsError) in try inputs.settings() })
     }
 
     /// What file, environment and flags say now; read again by each call.

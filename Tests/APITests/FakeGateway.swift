@@ -88,7 +88,7 @@ final class FakeGateway {
         http(&httpSettings)
         server = try HTTPServer(
             settings: httpSettings, router: try api.router(), timers: timers, logger: Self.quiet,
-            problems: { API.response(to: $0) })
+            requestLogger: Self.quiet, problems: { API.response(to: $0) })
         forwarder.start()
     }
 

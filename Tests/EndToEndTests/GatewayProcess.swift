@@ -101,10 +101,10 @@ final class GatewayProcess: Sendable {
         return String(decoding: try file.read(Int(try file.size()), at: 0), as: UTF8.self)
     }
 
-    /// Of the last log line with that message.
+    /// The last log line with that message.
     func logged(_ message: String) throws -> JSONValue? {
         for line in try log().split(separator: "\n").reversed() where line.contains("\"message\":\"\(message)\"") {
-            return try JSONDocument(Array(line.utf8)[...]).root["metadata"]
+            return try JSONDocument(Array(line.utf8)[...]).root
         }
         return nil
     }

@@ -75,6 +75,8 @@ extension Settings {
         var settings = Settings()
         settings.http.port = 0
         settings.http.sweepInterval = .milliseconds(20)
+        // Tests refuse many requests on purpose.
+        settings.http.requestLog.kept = .none
         settings.spool.lanes = 2
         settings.spool.bytesMax = 32 << 20
         settings.spool.journal.segmentBytes = 4 << 20

@@ -67,6 +67,9 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
             ("broker.kafka.checkpoint_topic", "_postrider_eu", "_postrider_eu"),
             ("broker.kafka.transaction_timeout", "1m", "1m"), ("consumers.prefetch_bytes_max", "1GiB", "1GiB"),
             ("log.level", "debug", "debug"), ("log.format", "json", "json"), ("log.format", "auto", "auto"),
+            ("log.format", "text", "text"), ("log.requests", "slow+errors", "slow+errors"),
+            ("log.requests", "none", "none"), ("log.slow_request", "250ms", "250ms"), ("log.repeats_max", "0", "0"),
+            ("http.trace_headers", "false", "false"),
         ]
         for (name, value, shown) in cases {
             var settings = Settings()

@@ -14,7 +14,9 @@ final class TestServer: Sendable {
 
     var port: UInt16 { server.port }
 
-    init(_ configure: (inout HTTPServerSettings) -> Void = { _ in }) throws {
+    init(
+        requestLogger: Logger = Logger(label: "test"), _ configure: (inout HTTPServerSettings) -> Void = { _ in }
+    ) throws {
         var settings = HTTPServerSettings()
         settings.sweepInterval = .milliseconds(20)
         // What a test waits for must not come from these.
@@ -22,6 +24,7 @@ final class TestServer: Sendable {
         settings.headerTimeout = testPatience * 2
         settings.commonHeaders = [HTTPHeader("Postrider-Gateway", "test")]
         settings.allowedHosts = ["a", "gateway"]
+        settings.requestLog.kept = .none
         configure(&settings)
         let (held, events) = (held, events)
         @Sendable func note(_ event: String) {
@@ -103,6 +106,7 @@ final class TestServer: Sendable {
         ]
         server = try HTTPServer(
             settings: settings, router: Router(routes), timers: timers, logger: Logger(label: "test"),
+            requestLogger: requestLogger,
             problems: { problem in
                 let text = "\(problem.code.rawValue) \(problem.reachedHandler)"
                 return HTTPResponse(status: problem.status, contentType: "text/plain", body: Array(text.utf8))

@@ -20,8 +20,12 @@ private struct Broken: Error, CustomStringConvertible {
     private let sink = RecordingSink()
 
     private func logger(_ format: LogFormat, level: Logger.Level = .info) -> Logger {
+        logger(LogControl(LogOptions(level: level, format: format), isTerminal: false))
+    }
+
+    private func logger(_ control: LogControl) -> Logger {
         Logger(label: "journal") { label in
-            StderrLogHandler(label: label, level: level, format: format, sink: sink, clock: ManualClock())
+            StderrLogHandler(label: label, control: control, sink: sink, clock: ManualClock())
         }
     }
 
@@ -29,11 +33,13 @@ private struct Broken: Error, CustomStringConvertible {
     private let time = "2026-09-21T14:13:20.000Z"
 
     @Test func people_GetOneLine_WithMetadataBehindTheMessage() {
-        logger(.people).warning(
+        logger(.text).warning(
             "sync was slow", metadata: ["duration_ms": "1200", "path": "/a b", "list": ["x", "1"]])
+        logger(.text).critical("over", metadata: ["n": .stringConvertible(7)])
         #expect(
             sink.lines == [
-                "\(time) warning journal: sync was slow duration_ms=1200 list=[\"x\",\"1\"] path=\"/a b\"\n"
+                "\(time) warning  journal: sync was slow duration_ms=1200 list=[\"x\",\"1\"] path=\"/a b\"\n",
+                "\(time) critical journal: over n=7\n",
             ])
     }
 
@@ -43,10 +49,53 @@ private struct Broken: Error, CustomStringConvertible {
         logger(.json).info("plain")
         #expect(
             sink.lines == [
-                "{\"time\":\"\(time)\",\"level\":\"error\",\"label\":\"journal\",\"message\":\"sync \\\"failed\\\"\","
-                    + "\"metadata\":{\"in\":{\"a\":\"1\",\"b\":[\"c\"]},\"lsn\":\"42\"}}\n",
-                "{\"time\":\"\(time)\",\"level\":\"info\",\"label\":\"journal\",\"message\":\"plain\"}\n",
+                "{\"time\":\"\(time)\",\"level\":\"error\",\"logger\":\"journal\",\"message\":\"sync \\\"failed\\\"\","
+                    + "\"in\":{\"a\":\"1\",\"b\":[\"c\"]},\"lsn\":42}\n",
+                "{\"time\":\"\(time)\",\"level\":\"info\",\"logger\":\"journal\",\"message\":\"plain\"}\n",
             ])
+    }
+
+    @Test func metadata_NeverTakesTheNameOfTheLinesOwnMembers() {
+        logger(.json).info(
+            "m", metadata: ["time": "a", "time_": "b", "level": "c", "logger": "d", "message": "e", "cut": "f"])
+        #expect(
+            sink.lines == [
+                "{\"time\":\"\(time)\",\"level\":\"info\",\"logger\":\"journal\",\"message\":\"m\",\"cut_\":\"f\","
+                    + "\"level_\":\"c\",\"logger_\":\"d\",\"message_\":\"e\",\"time__\":\"a\",\"time_\":\"b\"}\n"
+            ])
+    }
+
+    /// Which environments get colours.
+    @Test(
+        arguments: [
+            (true, [:], true), (false, [:], false), (true, ["NO_COLOR": "1"], false), (true, ["NO_COLOR": ""], true),
+            (true, ["TERM": "dumb"], false),
+        ] as [(Bool, [String: String], Bool)])
+    func colours_AreForTerminalsOnly(isTerminal: Bool, environment: [String: String], isColored: Bool) {
+        let control = LogControl(
+            LogOptions(format: .text), isTerminal: isTerminal, environment: { environment[$0] })
+        logger(control).warning("m")
+        let plain = "\(time) warning  journal: m\n"
+        #expect((sink.lines == [plain]) == !isColored)
+        #expect(sink.lines[0].contains("\u{1b}[33mwarning ") == isColored)
+    }
+
+    @Test(arguments: [(true, "warning"), (false, "{")]) func format_FollowsTheTerminal(isTerminal: Bool, part: String) {
+        logger(LogControl(isTerminal: isTerminal, environment: { _ in "1" })).warning("m")
+        #expect(sink.lines[0].contains(part))
+        #expect(sink.lines[0].hasPrefix("{") == !isTerminal)
+    }
+
+    @Test func control_ChangesLoggersThatExist() {
+        let control = LogControl(LogOptions(level: .warning, format: .json), isTerminal: false)
+        let old = logger(control)
+        var own = logger(control)
+        own.logLevel = .error
+        old.info("quiet")
+        control.options = LogOptions(level: .debug, format: .text)
+        old.debug("loud")
+        own.warning("has a level of its own")
+        #expect(sink.lines == ["\(time) debug    journal: loud\n"])
     }
 
     @Test(arguments: LogFormat.allCases) func clientBytes_CannotStartALineOrReachTheTerminal(format: LogFormat) {
@@ -65,8 +114,19 @@ private struct Broken: Error, CustomStringConvertible {
         #expect(sink.lines[0].contains("…"))
     }
 
+    @Test(arguments: LogFormat.allCases) func longLines_AreCutBetweenMembers(format: LogFormat) {
+        var metadata: Logger.Metadata = ["a": "first", "z": "last"]
+        for number in 10..<60 { metadata["m\(number)"] = .string(String(repeating: "\u{1}", count: 1000)) }
+        logger(format).info("m", metadata: metadata)
+        let line = sink.lines[0]
+        #expect(line.utf8.count < 17_000)
+        #expect(line.contains("first") && line.contains("last"))
+        #expect(line.hasSuffix(format == .json ? ",\"cut\":true}\n" : " cut=true\n"))
+        #expect(!line.contains("m59"))
+    }
+
     @Test func level_ComesFromTheSettings() {
-        var logger = logger(.people, level: .warning)
+        var logger = logger(.text, level: .warning)
         logger.info("quiet")
         #expect(sink.lines.isEmpty)
         logger.logLevel = .debug
@@ -75,16 +135,16 @@ private struct Broken: Error, CustomStringConvertible {
     }
 
     @Test func metadata_OfTheCallWinsOverTheLoggers() {
-        var logger = logger(.people)
+        var logger = logger(.text)
         logger[metadataKey: "lane"] = "1"
         logger[metadataKey: "spool"] = "s"
         logger.info("m", metadata: ["lane": "2"])
-        #expect(sink.lines == ["\(time) info journal: m lane=2 spool=s\n"])
+        #expect(sink.lines == ["\(time) info     journal: m lane=2 spool=s\n"])
     }
 
     @Test func error_OfTheEventIsShown() {
-        logger(.people).error("cannot go on", error: Broken())
-        #expect(sink.lines == ["\(time) error journal: cannot go on error=\"disk on fire\"\n"])
+        logger(.text).error("cannot go on", error: Broken())
+        #expect(sink.lines == ["\(time) error    journal: cannot go on error=\"disk on fire\"\n"])
     }
 
     @Test(
