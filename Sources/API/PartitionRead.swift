@@ -5,8 +5,8 @@ import Records
 
 /// Does what `ReadState` says, on whatever thread it comes. Any thread; nothing blocks.
 final class PartitionRead: Sendable {
-    /// Beyond its wait a read gets this long for memory.
-    private static let memoryWait = Duration.seconds(10)
+    /// A read gets at least this long for memory, whatever its wait is.
+    private static let memoryWait = Duration.seconds(2)
 
     private let state: Lock<ReadState>
     private let style: AnswerStyle
@@ -84,7 +84,8 @@ final class PartitionRead: Sendable {
     }
 
     private func watch(_ partition: TopicPartition, from offset: Int64, _ number: Int) {
-        park(until: waitsUntil)
+        // It was parked for longer when it had to wait for memory.
+        if !park(until: waitsUntil) { responder.endWait(at: waitsUntil) }
         do throws(BrokerError) {
             let watch = try source.watch(partition, from: offset) { [self] in run { $0.told(number: number) } }
             guard let watch else { return run { $0.told(number: number) } }
@@ -94,13 +95,15 @@ final class PartitionRead: Sendable {
         }
     }
 
-    /// From the first time that it has to wait for something.
-    private func park(until: MonotonicInstant) {
-        guard state.withLock({ $0.park() }) else { return }
+    /// From the first time that it has to wait for something. - Returns: false when it was parked before.
+    @discardableResult
+    private func park(until: MonotonicInstant) -> Bool {
+        guard state.withLock({ $0.park() }) else { return false }
         let isParked = responder.park(
             until: until, onTimeout: { [self] in response(waitOver()) }, onClientGone: { [self] in _ = waitOver() })
         // Answered already; or it is answered with a refusal, and nobody waits for records.
         if !isParked { _ = waitOver() }
+        return true
     }
 
     private func waitOver() -> ReadState.Effect {

@@ -178,6 +178,7 @@ extension ConsumerState {
     /// The next partition, in turn, that may give records to another client.
     mutating func nextCandidate(_ now: MonotonicInstant) -> TopicPartition? {
         let hasRoom = unacknowledgedCount + reservedRoom < maxInFlight
+        noteInFlight()
         for step in 0..<order.count {
             let candidate = order[(turn + step) % order.count]
             guard let partition = partitions[candidate], partition.claim == nil, partition.isDue(now),
@@ -187,6 +188,16 @@ extension ConsumerState {
             return candidate
         }
         return nil
+    }
+
+    /// Once each time that `maxInFlight` keeps records back.
+    private mutating func noteInFlight() {
+        let isFull = unacknowledgedCount >= maxInFlight
+        if isFull, !isInFlightFull {
+            guard order.contains(where: { partitions[$0]?.ready == true }) else { return }
+            effects.append(.note(.inFlightFull))
+        }
+        isInFlightFull = isFull
     }
 
     /// Whether records of the partition may be handed out.

@@ -93,6 +93,9 @@ struct ConsumerState: Sendable {
     var deadLetterRetryAt: MonotonicInstant?
     var deadLetterBackoff: Backoff
 
+    /// It was told that `maxInFlight` keeps records back.
+    var isInFlightFull = false
+
     var idleSince: MonotonicInstant?
     var hasSaidEnded = false
     var effects: [ConsumerEffect] = []

@@ -1,4 +1,5 @@
 public import Broker
+import Forwarder
 import Glibc
 import Journal
 public import Primitives
@@ -23,8 +24,8 @@ public enum ServeProcess {
         case ending
     }
 
-    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
-    /// one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
+    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order, SIGINT without
+    /// `http.drain_delay`: somebody at a terminal waits. A second one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
     /// and whatever recovery was doing, the next start does.
     ///
     /// - Parameters:
@@ -65,7 +66,7 @@ public enum ServeProcess {
                 exit(error.reason.rawValue)
             }
         }
-        waitForSignal(&signals)
+        let signal = waitForSignal(&signals)
         let met = phase.withLock { phase in
             defer { phase = .ending }
             return phase
@@ -76,26 +77,29 @@ public enum ServeProcess {
             _exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
         _ = WorkerThread(name: "stop") {
-            gateway.stop()
+            gateway.stop(after: signal == SIGTERM ? settings.drainDelay : .zero)
             log.flush(within: lastLines)
             exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
         // A disk that hangs must not keep it for ever.
         _ = WorkerThread(name: "stop-limit") {
-            let limit = settings.stopTimeout + settings.spool.journal.syncTimeout + lastResort
+            let limit =
+                settings.drainDelay + settings.stopTimeout + settings.forwarder.drainTimeout
+                + settings.spool.journal.syncTimeout + lastResort
             _ = Monitor(()).wait(until: SystemClock().now() + limit) { _ -> Void? in nil }
             let text = "postrider: the stop did not end within \(limit), leaving the rest to the next start\n"
             log.write(Array(text.utf8))
             log.flush(within: lastLines)
             _exit(ExitReason.spoolFailed.rawValue)
         }
-        waitForSignal(&signals)
+        _ = waitForSignal(&signals)
         _exit(ExitReason.stoppedAtOnce.rawValue)
     }
 
-    private static func waitForSignal(_ signals: inout sigset_t) {
+    private static func waitForSignal(_ signals: inout sigset_t) -> Int32 {
         var received: Int32 = 0
         while sigwait(&signals, &received) != 0 {}
+        return received
     }
 
     /// One line to standard error.

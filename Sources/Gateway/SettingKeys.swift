@@ -48,7 +48,7 @@ extension Settings {
     }
 
     /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
-    public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
+    public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker + sheddingKeys + drainKeys
 
     private static let requestAges = Duration.seconds(1)...Duration.seconds(366 * 24 * 3600)
 
