@@ -37,6 +37,16 @@ struct ReadinessPart: Hashable, Sendable {
     /// Since when it was seen to be so, in milliseconds since 1970 UTC.
     var sinceMs: Int64 = 0
 
+    init(name: Name) { self.name = name }
+
+    /// One that is not ready.
+    init(_ name: Name, wrong code: String, detail: String? = nil) {
+        self.name = name
+        isReady = false
+        self.code = code
+        self.detail = detail
+    }
+
     /// `"name":…,"ready":…,"code":…,"detail":…,"since":…`
     func write(to writer: inout JSONWriter) {
         writer.key("name")
@@ -63,6 +73,8 @@ final class ReadinessWatch: Sendable {
         var code: String?
         var sinceMs: Int64
     }
+
+    private static let highWater = "high_water"
 
     private let spool: Spool
     private let consumers: Consumers
@@ -104,7 +116,7 @@ final class ReadinessWatch: Sendable {
     private var gateway: ReadinessPart {
         guard view.isStopping() else { return ReadinessPart(name: .gateway) }
         return ReadinessPart(
-            name: .gateway, isReady: false, code: "stopping",
+            .gateway, wrong: "stopping",
             detail: "requests are served until http.drain_delay is over, then the gateway ends")
     }
 
@@ -115,9 +127,9 @@ final class ReadinessWatch: Sendable {
         case nil, "sync_stalled", "failed", "no_space", "quota": return ReadinessPart(name: .intake)
         case "spool_history_unknown":
             return ReadinessPart(
-                name: .intake, isReady: false, code: "spool_history_unknown",
+                .intake, wrong: "spool_history_unknown",
                 detail: "the broker has a checkpoint that this spool's history does not know: postrider spool adopt")
-        case .some(let code): return ReadinessPart(name: .intake, isReady: false, code: code)
+        case .some(let code): return ReadinessPart(.intake, wrong: code)
         }
     }
 
@@ -125,11 +137,10 @@ final class ReadinessWatch: Sendable {
         switch spool.intakeClosed {
         case "sync_stalled":
             ReadinessPart(
-                name: .sync, isReady: false, code: "sync_stalled",
+                .sync, wrong: "sync_stalled",
                 detail: "a sync takes longer than spool.sync_timeout; records are accepted again when it returns")
         case "failed":
-            ReadinessPart(
-                name: .sync, isReady: false, code: "failed", detail: "a write or sync failed, and the process ends")
+            ReadinessPart(.sync, wrong: "failed", detail: "a write or sync failed, and the process ends")
         default: ReadinessPart(name: .sync)
         }
     }
@@ -137,22 +148,24 @@ final class ReadinessWatch: Sendable {
     private var disk: ReadinessPart {
         guard spool.intakeClosed == "no_space" else { return ReadinessPart(name: .disk) }
         return ReadinessPart(
-            name: .disk, isReady: false, code: "no_space",
+            .disk, wrong: "no_space",
             detail: "the disk is full; records are accepted again when there is space")
     }
 
     private var quota: ReadinessPart {
         let (used, most) = (spool.usedBytes, spool.settings.bytesMax)
         let detail = "\(used) of spool.bytes_max \(most) bytes are used"
-        if used >= most { return ReadinessPart(name: .quota, isReady: false, code: "quota", detail: detail) }
+        if used >= most { return ReadinessPart(.quota, wrong: "quota", detail: detail) }
         guard used >= spool.settings.highWaterBytes else { return ReadinessPart(name: .quota) }
-        return ReadinessPart(name: .quota, code: "high_water", detail: detail)
+        var part = ReadinessPart(name: .quota)
+        (part.code, part.detail) = (Self.highWater, detail)
+        return part
     }
 
     private var housekeeping: ReadinessPart {
         guard spool.warnings.contains(.housekeepingStalled) else { return ReadinessPart(name: .housekeeping) }
         return ReadinessPart(
-            name: .housekeeping, isReady: false, code: "housekeeping_stalled",
+            .housekeeping, wrong: "housekeeping_stalled",
             detail: "the disk does not answer the spool's housekeeping: nothing is deleted, and the spool fills up")
     }
 
@@ -163,20 +176,19 @@ final class ReadinessWatch: Sendable {
         guard let first = stuck.first else { return ReadinessPart(name: .forwarding) }
         let lanes = stuck.map { "\($0.lane) \($0.state)" }.joined(separator: ", ")
         let detail = first.detail.map { "lane \(lanes): \($0)" } ?? "lane \(lanes)"
-        return ReadinessPart(name: .forwarding, isReady: false, code: first.error ?? first.state, detail: detail)
+        return ReadinessPart(.forwarding, wrong: first.error ?? first.state, detail: detail)
     }
 
     private var broker: ReadinessPart {
         let broker = view.broker()
         guard broker.reachable == false else { return ReadinessPart(name: .broker) }
-        return ReadinessPart(
-            name: .broker, isReady: false, code: broker.error ?? "broker_unreachable", detail: broker.detail)
+        return ReadinessPart(.broker, wrong: broker.error ?? "broker_unreachable", detail: broker.detail)
     }
 
     private var consumersKnown: ReadinessPart {
         guard !consumers.isVerified else { return ReadinessPart(name: .consumers) }
         return ReadinessPart(
-            name: .consumers, isReady: false, code: "consumers_unverified",
+            .consumers, wrong: "consumers_unverified",
             detail: "the definitions of consumers are read from the broker, which does not answer")
     }
 }

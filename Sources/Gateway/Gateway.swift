@@ -229,8 +229,8 @@ public final class Gateway: Sendable {
         }
     }
 
-    /// Stops accepting, answers what is in flight and what waits, hands over what the broker takes, lets hand-overs end,
-    /// proves and closes the spool. Blocks; call once.
+    /// Stops accepting, answers what is in flight and what waits, hands over what the broker takes, lets hand-overs
+    /// end, proves and closes the spool. Blocks; call once.
     ///
     /// - Parameter delay: for so long everything is served as before, only that `/readyz` says 503 `stopping` and each
     ///   response closes its connection: balancers and clients go elsewhere before anybody is refused.

@@ -24,9 +24,10 @@ public enum ServeProcess {
         case ending
     }
 
-    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order, SIGINT without
-    /// `http.drain_delay`: somebody at a terminal waits. A second one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
-    /// and whatever recovery was doing, the next start does.
+    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order, SIGINT
+    /// without `http.drain_delay`: somebody at a terminal waits. A second one stops at once. One that comes while the
+    /// gateway still starts ends it there: nobody was promised anything, and whatever recovery was doing, the next
+    /// start does.
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.

@@ -3,8 +3,8 @@ import Primitives
 /// How many requests clients make: a token bucket and a count for each address. A pure value; one lock over it.
 ///
 /// The bucket is kept as the time at which it is full again (the generic cell rate algorithm, ITU-T I.371), so nothing
-/// has to be done as time passes. The table is bounded: an address without a request under way may be forgotten, the one
-/// that was heard of longest ago first; whoever is forgotten begins anew with a full bucket.
+/// has to be done as time passes. The table is bounded: an address without a request under way may be forgotten, the
+/// one that was heard of longest ago first; whoever is forgotten begins anew with a full bucket.
 struct AddressTable {
     struct Limits: Sendable {
         /// 0: no limit.

@@ -68,8 +68,8 @@ public final class HTTPServer: Sendable {
 
     public var usage: Usage { core.usage }
 
-    /// Each response from now closes its connection, so that clients come back elsewhere; new connections are taken, and
-    /// requests served, as before.
+    /// Each response from now closes its connection, so that clients come back elsewhere; new connections are taken,
+    /// and requests served, as before.
     public func drain() { core.drain() }
 
     /// Stops accepting, besides.

@@ -63,8 +63,8 @@ struct TrustedProxies: Sendable {
     }
 }
 
-/// The header field in which the trusted proxies say who called them. One of the two: a proxy that writes one passes the
-/// other on as its client sent it.
+/// The header field in which the trusted proxies say who called them. One of the two: a proxy that writes one passes
+/// the other on as its client sent it.
 public enum ForwardingField: String, Sendable, CaseIterable {
     case xForwardedFor = "x-forwarded-for"
     /// RFC 7239.
@@ -103,8 +103,8 @@ extension Substring {
     }
 }
 
-/// Reads `Forwarded` (RFC 7239, section 4) strictly: a client's stray quotation mark must not swallow what a proxy wrote
-/// behind it.
+/// Reads `Forwarded` (RFC 7239, section 4) strictly: a client's stray quotation mark must not swallow what a proxy
+/// wrote behind it.
 private struct ForwardedScanner {
     private let bytes: [UInt8]
     private var at = 0
