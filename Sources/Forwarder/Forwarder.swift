@@ -42,7 +42,9 @@ public final class Forwarder: Sendable {
     /// start hands over. Blocks; before `stop`, when nothing comes in any more.
     public func drain() {
         let deadline = SystemClock().now() + shared.settings.drainTimeout
-        while SystemClock().now() < deadline, shared.closed == nil, lanes.contains(where: isDraining) {
+        while SystemClock().now() < deadline, !shared.isStopping, shared.closed == nil,
+            lanes.contains(where: isDraining)
+        {
             shared.pause(until: min(deadline, SystemClock().now() + Self.drainLook))
         }
     }
