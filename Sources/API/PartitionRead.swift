@@ -5,21 +5,20 @@ import Records
 
 /// Does what `ReadState` says, on whatever thread it comes. Any thread; nothing blocks.
 final class PartitionRead: Sendable {
-    /// A read gets at least this long for memory, whatever its wait is.
-    private static let memoryWait = Duration.seconds(2)
-
     private let state: Lock<ReadState>
     private let style: AnswerStyle
     private let source: any RecordSource
     private let responder: Responder
     private let clock: any TimeSource
     private let waitsUntil: MonotonicInstant
+    private let memoryWait: Duration
     /// Not for HEAD.
     private let mayPark: Bool
 
+    /// - Parameter memoryWait: so long a read gets for memory at least, whatever its wait is; other than that in tests.
     init(
         _ question: ReadState.Question, style: AnswerStyle, source: any RecordSource, responder: Responder,
-        clock: any TimeSource, wait: Duration, mayPark: Bool
+        clock: any TimeSource, wait: Duration, mayPark: Bool, memoryWait: Duration = .seconds(2)
     ) {
         let memory = ReadState.Memory(
             bytesMax: responder.responseMemoryMax, answerBytesMax: AnswerLimits.answerBytesMax(responder))
@@ -29,6 +28,7 @@ final class PartitionRead: Sendable {
         self.responder = responder
         self.clock = clock
         self.mayPark = mayPark
+        self.memoryWait = memoryWait
         waitsUntil = clock.now() + wait
     }
 
@@ -77,7 +77,7 @@ final class PartitionRead: Sendable {
         if isReserved {
             run { $0.reserved() }
         } else if mayPark {
-            park(until: max(waitsUntil, clock.now() + Self.memoryWait))
+            park(until: max(waitsUntil, clock.now() + memoryWait))
         } else {
             responder.respond(Problem.noMemoryForAnswer.response)
         }

@@ -99,8 +99,8 @@ extension ConsumerState {
     }
 
     mutating func expirePolls(_ now: MonotonicInstant) {
-        // (In place, here and below: a thousand may wait, this runs at the end of each one's wait, and a copy of each is
-        // what would take the time.)
+        // (In place, here and below: a thousand may wait, this runs at the end of each one's wait, and a copy of each
+        // is what would take the time.)
         var overdue: [PollID] = []
         for index in polls.indices {
             guard let deadline = polls[index].deadline, deadline <= now else { continue }
@@ -178,8 +178,9 @@ extension ConsumerState {
 
     /// The next partition, in turn, that may give records to another client.
     mutating func nextCandidate(_ now: MonotonicInstant) -> TopicPartition? {
-        let hasRoom = unacknowledgedCount + reservedRoom < maxInFlight
-        noteInFlight()
+        let unacknowledged = unacknowledgedCount
+        let hasRoom = unacknowledged + reservedRoom < maxInFlight
+        noteInFlight(isFull: unacknowledged >= maxInFlight)
         for step in 0..<order.count {
             let candidate = order[(turn + step) % order.count]
             guard let partition = partitions[candidate], partition.claim == nil, partition.isDue(now),
@@ -192,8 +193,7 @@ extension ConsumerState {
     }
 
     /// Once each time that `maxInFlight` keeps records back.
-    private mutating func noteInFlight() {
-        let isFull = unacknowledgedCount >= maxInFlight
+    private mutating func noteInFlight(isFull: Bool) {
         if isFull, !isInFlightFull {
             guard order.contains(where: { partitions[$0]?.ready == true }) else { return }
             effects.append(.note(.inFlightFull))

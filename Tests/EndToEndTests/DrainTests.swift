@@ -105,6 +105,16 @@ import Testing
         let second = try GatewayProcess(in: first.directory, full)
         #expect(try metric("postrider_recovery_verified_records", of: second) == 0)
         #expect(try second.logged("serving")?["verified_records"]?.string == "0")
+        // The broker's bound was reached, and says so by its name; all others are there, at 0.
+        let isCounted = try eventually {
+            try metric("postrider_limit_reached_total{limit=\"broker.embedded.bytes_max\"}", of: second) > 0
+        }
+        #expect(isCounted)
+        for limit in Limit.allCases where limit != .brokerBytes {
+            #expect(try metric("postrider_limit_reached_total{limit=\"\(limit.rawValue)\"}", of: second) == 0)
+        }
+        #expect(try eventually { try metric("postrider_ready{part=\"forwarding\"}", of: second) == 0 })
+        #expect(try metric("postrider_ready{part=\"intake\"}", of: second) == 1)
         // After a crash they are looked at: the last CHECKPOINT may be a second old.
         for number in 0..<20 { try second.client().produce("orders", "late \(number)") }
         second.killNow()
