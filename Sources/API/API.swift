@@ -133,6 +133,7 @@ public struct API: Sendable {
     let clock: any TimeSource
     /// For calls that read the disk: receipts and dead letters.
     let lookups: WorkQueue
+    let readiness: ReadinessWatch
     let log = Logger(label: "postrider.api")
 
     public init(
@@ -150,7 +151,11 @@ public struct API: Sendable {
         self.view = view
         self.clock = clock
         self.lookups = lookups
+        readiness = ReadinessWatch(spool: spool, consumers: consumers, view: view, clock: clock)
     }
+
+    /// Looks at what `/readyz` tells, so that it can say since when: to be called every second or so. Never blocks.
+    public func noteReadiness() { _ = readiness.look() }
 
     /// The table of routes.
     public func router() throws(RouteTableError) -> Router {
@@ -165,15 +170,18 @@ public struct API: Sendable {
 
     /// Runs what reads the disk, on a thread of its own. - Throws: 503 when too much waits for it already.
     func lookUp(_ job: @escaping @Sendable () -> Void) throws(Problem) {
-        guard lookups.run(job) else { throw .lookupsFull }
+        guard lookups.run(job) else {
+            Limit.lookups.reached()
+            throw .lookupsFull
+        }
     }
 
     /// A route whose handler may refuse by throwing.
     func route(
-        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 0,
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 0, isLimited: Bool = true,
         _ handler: @escaping @Sendable (HTTPRequest, Responder) throws(Problem) -> Void
     ) -> Route {
-        Route(method, pattern, bodyBytesMax: bodyBytesMax) { request, responder in
+        Route(method, pattern, bodyBytesMax: bodyBytesMax, isLimited: isLimited) { request, responder in
             do throws(Problem) {
                 try handler(request, responder)
             } catch {

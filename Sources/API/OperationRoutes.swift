@@ -12,10 +12,10 @@ struct OperationRoutes {
     var routes: [Route] {
         let api = api
         return [
-            api.route(.get, "/healthz") { _, responder throws(Problem) in
+            api.route(.get, "/healthz", isLimited: false) { _, responder throws(Problem) in
                 responder.respond(.json(Array(#"{"status":"alive"}"#.utf8), headers: Self.noStore))
             },
-            api.route(.get, "/readyz") { request, responder throws(Problem) in
+            api.route(.get, "/readyz", isLimited: false) { request, responder throws(Problem) in
                 let parameters = try Parameters(request, ["require"])
                 let require = parameters.text("require")
                 guard require == nil || require == "forwarding" else {
@@ -23,7 +23,7 @@ struct OperationRoutes {
                 }
                 responder.respond(Self.readiness(api, forwardingToo: require != nil))
             },
-            api.route(.get, "/metrics") { _, responder throws(Problem) in
+            api.route(.get, "/metrics", isLimited: false) { _, responder throws(Problem) in
                 responder.respond(
                     HTTPResponse(
                         status: 200, contentType: "text/plain; version=0.0.4; charset=utf-8", headers: Self.noStore,
@@ -44,6 +44,8 @@ struct OperationRoutes {
             writer.key("ready")
             writer.bool(ready)
             readiness.write(to: &writer)
+            writer.key("parts")
+            writer.array { writer in for part in api.readiness.look() { writer.object { part.write(to: &$0) } } }
         }
         var headers = noStore
         if !ready { headers.append(HTTPHeader("Retry-After", "1")) }

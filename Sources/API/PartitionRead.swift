@@ -5,21 +5,20 @@ import Records
 
 /// Does what `ReadState` says, on whatever thread it comes. Any thread; nothing blocks.
 final class PartitionRead: Sendable {
-    /// Beyond its wait a read gets this long for memory.
-    private static let memoryWait = Duration.seconds(10)
-
     private let state: Lock<ReadState>
     private let style: AnswerStyle
     private let source: any RecordSource
     private let responder: Responder
     private let clock: any TimeSource
     private let waitsUntil: MonotonicInstant
+    private let memoryWait: Duration
     /// Not for HEAD.
     private let mayPark: Bool
 
+    /// - Parameter memoryWait: so long a read gets for memory at least, whatever its wait is; other than that in tests.
     init(
         _ question: ReadState.Question, style: AnswerStyle, source: any RecordSource, responder: Responder,
-        clock: any TimeSource, wait: Duration, mayPark: Bool
+        clock: any TimeSource, wait: Duration, mayPark: Bool, memoryWait: Duration = .seconds(2)
     ) {
         let memory = ReadState.Memory(
             bytesMax: responder.responseMemoryMax, answerBytesMax: AnswerLimits.answerBytesMax(responder))
@@ -29,6 +28,7 @@ final class PartitionRead: Sendable {
         self.responder = responder
         self.clock = clock
         self.mayPark = mayPark
+        self.memoryWait = memoryWait
         waitsUntil = clock.now() + wait
     }
 
@@ -77,14 +77,15 @@ final class PartitionRead: Sendable {
         if isReserved {
             run { $0.reserved() }
         } else if mayPark {
-            park(until: max(waitsUntil, clock.now() + Self.memoryWait))
+            park(until: max(waitsUntil, clock.now() + memoryWait))
         } else {
             responder.respond(Problem.noMemoryForAnswer.response)
         }
     }
 
     private func watch(_ partition: TopicPartition, from offset: Int64, _ number: Int) {
-        park(until: waitsUntil)
+        // It was parked for longer when it had to wait for memory.
+        if !park(until: waitsUntil) { responder.endWait(at: waitsUntil) }
         do throws(BrokerError) {
             let watch = try source.watch(partition, from: offset) { [self] in run { $0.told(number: number) } }
             guard let watch else { return run { $0.told(number: number) } }
@@ -94,13 +95,15 @@ final class PartitionRead: Sendable {
         }
     }
 
-    /// From the first time that it has to wait for something.
-    private func park(until: MonotonicInstant) {
-        guard state.withLock({ $0.park() }) else { return }
+    /// From the first time that it has to wait for something. - Returns: false when it was parked before.
+    @discardableResult
+    private func park(until: MonotonicInstant) -> Bool {
+        guard state.withLock({ $0.park() }) else { return false }
         let isParked = responder.park(
             until: until, onTimeout: { [self] in response(waitOver()) }, onClientGone: { [self] in _ = waitOver() })
         // Answered already; or it is answered with a refusal, and nobody waits for records.
         if !isParked { _ = waitOver() }
+        return true
     }
 
     private func waitOver() -> ReadState.Effect {

@@ -122,6 +122,8 @@ struct Problem: Error, Sendable {
             case .methodNotAllowed: "This method is not allowed here"
             case .requestTimeout: "The request took too long to arrive"
             case .bodyTooLarge: "The body is too large"
+            case .rateLimited: "Too many requests a second"
+            case .tooManyRequests: "Too many requests under way"
             case .overloaded: "The gateway is out of memory for requests"
             case .parkedLimit: "Too many requests are waiting"
             case .stopping: "The gateway is stopping"
@@ -144,7 +146,7 @@ struct Problem: Error, Sendable {
         case .stopping, .deadlineExceeded, .requestTimeout, .overloaded, .malformedRequest, .malformedPath,
             .hostNotAllowed, .originNotAllowed:
             true
-        case .notFound, .methodNotAllowed, .bodyTooLarge, .parkedLimit: false
+        case .notFound, .methodNotAllowed, .bodyTooLarge, .parkedLimit, .rateLimited, .tooManyRequests: false
         }
     }
 }

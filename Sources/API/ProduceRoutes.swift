@@ -128,7 +128,7 @@ struct ProduceRoutes {
         api.spool.submit(records, claim: call.claim) { result in
             switch result {
             case .success(let acceptance): routes.respond(responder, acceptance, wait)
-            case .failure(let refusal): responder.respond(Problem(refusal).response)
+            case .failure(let refusal): responder.respond(routes.api.spool.problem(refusal).response)
             }
         }
     }

@@ -106,7 +106,7 @@ struct Redelivery: Sendable {
                         "dead letter stays claimed", metadata: ["lsn": "\(lsn)", "error": "\(error)"])
                 }
             }
-            responder.respond(Problem(refusal).response)
+            responder.respond(api.spool.problem(refusal).response)
         }
     }
 }

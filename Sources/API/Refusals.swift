@@ -9,7 +9,9 @@ import Spool
 
 extension Problem {
     /// Why records were not accepted.
-    init(_ refusal: SpoolRefusal) {
+    ///
+    /// - Parameter estimate: seconds until the backlog that is in the way may be gone; nil where nothing is known.
+    init(_ refusal: SpoolRefusal, retryAfterSeconds estimate: Int?) {
         let outcome: ProduceOutcome = refusal.outcomeUnknown ? .unknown : .notAccepted
         switch refusal {
         case .quota(let bytesMax):
@@ -55,8 +57,9 @@ extension Problem {
             retryAfterSeconds =
                 switch refusal {
                 case .closed, .laneDamaged: 60
-                case .topicBacklog: 30
-                case .quota, .noSpace: 5
+                case .topicBacklog: estimate ?? 30
+                case .quota: estimate ?? 5
+                case .noSpace: 5
                 default: 1
                 }
         }
@@ -163,6 +166,13 @@ extension Problem {
         self.init(
             400, "malformed_json", "The body is not valid JSON", error.description,
             parts: [Part(pointer: error.pointer, reason: "\(error.reason.rawValue) at byte \(error.position)")])
+    }
+}
+
+extension Spool {
+    /// A refusal as its client is told of it, with when to come back by what the lanes settle now.
+    func problem(_ refusal: SpoolRefusal) -> Problem {
+        Problem(refusal, retryAfterSeconds: retryAfterSeconds(refusal))
     }
 }
 

@@ -15,7 +15,6 @@ typedef void (*postrider_mhd_log_line)(void *cls, const char *line);
 struct postrider_mhd_options {
     unsigned int threads;
     unsigned int connections_max;
-    unsigned int per_address_connections_max; // 0: no limit
     unsigned int idle_timeout_seconds;
     size_t connection_memory_bytes;
     // Passed to every callback as its first argument; owned by the caller and valid until the daemon has stopped.
@@ -54,7 +53,6 @@ static inline struct MHD_Daemon *postrider_mhd_start(const struct postrider_mhd_
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)options->request_line, options->cls},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)options->unescape, options->cls},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections_max, NULL},
-        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)options->per_address_connections_max, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_timeout_seconds, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)options->connection_memory_bytes, NULL},
 #if MHD_VERSION >= 0x01000000

@@ -66,6 +66,8 @@ enum ConsumerNote: Sendable {
     case expired(records: Int)
     case givenBack(records: Int)
     case windowFull
+    /// Somebody polls, and nothing more is handed out until something is acknowledged.
+    case inFlightFull
     case deadLettered(records: Int)
     case deadLetterFailed(BrokerError)
     case deadLetterTooLarge(TopicPartition, [Int64])

@@ -1,4 +1,5 @@
 public import Broker
+import Primitives
 public import Records
 
 /// Why a call on a consumer was not done. Nothing was leased or committed unless the case says so.
@@ -59,6 +60,11 @@ public enum ConsumerError: Error, Equatable, Sendable {
     /// What the broker said of this consumer.
     init(_ error: BrokerError, _ name: ConsumerName) {
         self = error.code == "consumer_active_elsewhere" ? .activeElsewhere(name) : .unavailable(error)
+    }
+
+    /// Counts a limit that was reached, where it is made an answer.
+    func countLimit() {
+        if case .limitReached(let name) = self { Limit(rawValue: "consumers.\(name)")?.reached() }
     }
 
     /// With what only the consumer's owner can tell.

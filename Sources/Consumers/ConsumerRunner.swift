@@ -43,10 +43,23 @@ final class ConsumerRunner: Sendable {
     /// - Throws: without calling `completion`.
     func poll(_ request: PollRequest, _ completion: @escaping PollCompletion) throws(ConsumerError) -> PollID {
         dropGonePoll(of: request.client)
-        return try run { (guarded, now) throws(ConsumerError) in
-            let id = try guarded.state.poll(request, now: now)
-            guarded.polls[id] = (request, completion)
-            return id
+        return try counted {
+            () throws(ConsumerError) in
+            try run { (guarded, now) throws(ConsumerError) in
+                let id = try guarded.state.poll(request, now: now)
+                guarded.polls[id] = (request, completion)
+                return id
+            }
+        }
+    }
+
+    /// A limit that the call meets is counted.
+    private func counted<Result>(_ call: () throws(ConsumerError) -> Result) throws(ConsumerError) -> Result {
+        do throws(ConsumerError) {
+            return try call()
+        } catch {
+            error.countLimit()
+            throw error
         }
     }
 
@@ -77,8 +90,10 @@ final class ConsumerRunner: Sendable {
     private func enqueue(
         _ kind: PendingCall.Kind, _ completion: @escaping Consumers.LeaseCompletion
     ) throws(ConsumerError) {
-        try run { (guarded, _) throws(ConsumerError) in
-            guarded.calls[try guarded.state.enqueue(kind)] = completion
+        try counted { () throws(ConsumerError) in
+            try run { (guarded, _) throws(ConsumerError) in
+                guarded.calls[try guarded.state.enqueue(kind)] = completion
+            }
         }
     }
 
@@ -147,6 +162,7 @@ final class ConsumerRunner: Sendable {
             let request = guarded.withLock { $0.polls[poll]?.request }
             request?.memory.giveBack(bytes)
         case .complete(let poll, let result):
+            if case .failure(let error) = result { error.countLimit() }
             let call = guarded.withLock { $0.polls.removeValue(forKey: poll) }
             call?.completion(result)
         case .commit(let number, let offsets):
@@ -284,7 +300,10 @@ final class ConsumerRunner: Sendable {
         case .acknowledged(let records): metrics.acknowledged.increment(by: records)
         case .expired(let records): metrics.expired.increment(by: records)
         case .givenBack(let records): metrics.givenBack.increment(by: records)
-        case .windowFull: metrics.windowsFull.increment()
+        case .windowFull:
+            metrics.windowsFull.increment()
+            Limit.window.reached()
+        case .inFlightFull: Limit.inFlight.reached()
         case .deadLettered(let records): metrics.deadLettered.increment(by: records)
         case .deadLetterFailed(let error):
             metrics.deadLetterErrors.increment()

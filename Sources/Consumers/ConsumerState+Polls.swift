@@ -99,14 +99,14 @@ extension ConsumerState {
     }
 
     mutating func expirePolls(_ now: MonotonicInstant) {
-        for poll in polls {
-            guard let deadline = poll.deadline, deadline <= now, let index = index(of: poll.id) else { continue }
-            if poll.isWaitOver {
-                dismiss(poll.id, .failure(.unavailable(brokerProblem ?? Self.timeout)))
-            } else {
-                polls[index].isWaitOver = true
-            }
+        // (In place, here and below: a thousand may wait, this runs at the end of each one's wait, and a copy of each
+        // is what would take the time.)
+        var overdue: [PollID] = []
+        for index in polls.indices {
+            guard let deadline = polls[index].deadline, deadline <= now else { continue }
+            if polls[index].isWaitOver { overdue.append(polls[index].id) } else { polls[index].isWaitOver = true }
         }
+        for id in overdue { dismiss(id, .failure(.unavailable(brokerProblem ?? Self.timeout))) }
     }
 
     private static let timeout = BrokerError(
@@ -122,27 +122,29 @@ extension ConsumerState {
         guard !polls.isEmpty else { return }
         ensureOpen(now)
         var (mayHaveCandidates, isSomethingClosed) = (true, false)
-        for poll in polls {
-            switch poll.phase {
-            case .starved where poll.isWaitOver: dismiss(poll.id, .failure(.limitReached("poll_memory")))
+        for id in polls.map(\.id) {
+            guard let index = index(of: id) else { continue }
+            let isWaitOver = polls[index].isWaitOver
+            switch polls[index].phase {
+            case .starved where isWaitOver: dismiss(id, .failure(.limitReached("poll_memory")))
             case .waiting:
-                if let client = poll.client, let serial = answerOfClient[client] {
+                if let client = polls[index].client, let serial = answerOfClient[client] {
                     // All of it in the commit under way: that decides whether the answer is still open.
                     if isRepeatable(serial, now) {
-                        start(poll.id, Gather(slot: nextSlot(poll.id), repeated: serial))
+                        start(id, Gather(slot: nextSlot(id), repeated: serial))
                     } else if !hasLeases(serial) {
                         // Retention or compaction took the last of it: nothing is left to wait for.
                         closeIfDone(serial, remember: false)
                         isSomethingClosed = true
-                    } else if poll.isWaitOver, let problem = brokerProblem {
-                        dismiss(poll.id, .failure(.unavailable(problem)))
+                    } else if isWaitOver, let problem = brokerProblem {
+                        dismiss(id, .failure(.unavailable(problem)))
                     }
                 } else if mayHaveCandidates, let candidate = nextCandidate(now) {
-                    let part = claim(candidate, for: poll.id)
-                    start(poll.id, Gather(slot: nextSlot(poll.id), parts: [part]))
+                    let part = claim(candidate, for: id)
+                    start(id, Gather(slot: nextSlot(id), parts: [part]))
                 } else {
                     mayHaveCandidates = false
-                    finishWait(poll, now)
+                    if isWaitOver { finishWait(id) }
                 }
             case .queued, .gathering, .offering, .starved: break
             }
@@ -161,12 +163,11 @@ extension ConsumerState {
         effects.append(.acquireSlot(gather.slot))
     }
 
-    private mutating func finishWait(_ poll: PollState, _ now: MonotonicInstant) {
-        guard poll.isWaitOver else { return }
+    private mutating func finishWait(_ id: PollID) {
         if let problem = brokerProblem {
-            dismiss(poll.id, .failure(.unavailable(problem)))
+            dismiss(id, .failure(.unavailable(problem)))
         } else if case .joined(_, assigned: true) = session, unloaded.isEmpty, !isLoadUnderWay {
-            dismiss(poll.id, .success(PollAnswer()))
+            dismiss(id, .success(PollAnswer()))
         }
         // Otherwise it is not known yet whether there are records: until `giveUpAt`.
     }
@@ -177,7 +178,9 @@ extension ConsumerState {
 
     /// The next partition, in turn, that may give records to another client.
     mutating func nextCandidate(_ now: MonotonicInstant) -> TopicPartition? {
-        let hasRoom = unacknowledgedCount + reservedRoom < maxInFlight
+        let unacknowledged = unacknowledgedCount
+        let hasRoom = unacknowledged + reservedRoom < maxInFlight
+        noteInFlight(isFull: unacknowledged >= maxInFlight)
         for step in 0..<order.count {
             let candidate = order[(turn + step) % order.count]
             guard let partition = partitions[candidate], partition.claim == nil, partition.isDue(now),
@@ -187,6 +190,15 @@ extension ConsumerState {
             return candidate
         }
         return nil
+    }
+
+    /// Once each time that `maxInFlight` keeps records back.
+    private mutating func noteInFlight(isFull: Bool) {
+        if isFull, !isInFlightFull {
+            guard order.contains(where: { partitions[$0]?.ready == true }) else { return }
+            effects.append(.note(.inFlightFull))
+        }
+        isInFlightFull = isFull
     }
 
     /// Whether records of the partition may be handed out.

@@ -93,6 +93,9 @@ struct ConsumerState: Sendable {
     var deadLetterRetryAt: MonotonicInstant?
     var deadLetterBackoff: Backoff
 
+    /// It was told that `maxInFlight` keeps records back.
+    var isInFlightFull = false
+
     var idleSince: MonotonicInstant?
     var hasSaidEnded = false
     var effects: [ConsumerEffect] = []
@@ -156,7 +159,7 @@ struct ConsumerState: Sendable {
         func consider(_ instant: MonotonicInstant?) {
             if let instant, instant > now, next.map({ instant < $0 }) ?? true { next = instant }
         }
-        for poll in polls { consider(poll.deadline) }
+        for index in polls.indices { consider(polls[index].deadline) }
         consider(commitRetryAt)
         consider(deadLetterRetryAt)
         if hasDelays { for partition in partitions.values { consider(partition.wakeAt) } }

@@ -62,7 +62,9 @@ extension Consumers {
             if table.isStopping { throw .stopping }
             guard table.isVerified else { throw .unverified }
             if table.entries[name] == nil, table.entries.count >= context.settings.consumersMax {
-                throw .limitReached("consumers_max")
+                let refusal = ConsumerError.limitReached("consumers_max")
+                refusal.countLimit()
+                throw refusal
             }
             return table.entries[name]
         }
@@ -285,7 +287,10 @@ extension Consumers {
             return false
         }
         switch isFirst {
-        case nil: refused(.limitReached("administrations_waiting_max"))
+        case nil:
+            let refusal = ConsumerError.limitReached("administrations_waiting_max")
+            refusal.countLimit()
+            refused(refusal)
         case true?: start()
         case false?: break
         }

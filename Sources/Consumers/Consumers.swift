@@ -83,6 +83,9 @@ public final class Consumers: Sendable {
         }
     }
 
+    /// Whether the store has said which consumers there are: until then none is served.
+    public var isVerified: Bool { table.withLock { $0.isVerified } }
+
     /// As far as the store has said.
     public var count: Int { table.withLock { $0.entries.count } }
 
@@ -114,6 +117,7 @@ public final class Consumers: Sendable {
             try request.check(context.settings)
             try takePoll()
         } catch {
+            error.countLimit()
             completion(.failure(error))
             return handle
         }

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Primitives
 
 /// The right to hold fetched records, for so many polls of the process at a time; granted in order of asking. Any
@@ -17,16 +18,19 @@ final class FetchSlots: Sendable {
     }
 
     private let limit: Int
+    private let full = Limit.pollsFetching.counter
     private let state = Lock(State())
 
     init(limit: Int) { self.limit = limit }
 
     /// `granted` is called once, now or later, unless `release` comes first.
     func acquire(_ key: Key, granted: @escaping @Sendable () -> Void) {
-        state.withLock { state in
+        let isFull = state.withLock { state in
             state.waiting[key] = granted
             state.line.append(key)
+            return state.held.count >= limit
         }
+        if isFull { full.increment() }
         grant()
     }
 

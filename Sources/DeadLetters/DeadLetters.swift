@@ -87,6 +87,7 @@ public final class DeadLetters: Sendable {
             let used = try file.connection.usedBytes()
             let added = Int64(record.count + code.utf8.count + detail.utf8.count)
             guard used + added <= bytesMax else {
+                Limit.deadLetterBytes.reached()
                 throw StoreError(
                     .full, operation: "add dead letter", detail: "\(used) bytes in use, the limit is \(bytesMax)")
             }

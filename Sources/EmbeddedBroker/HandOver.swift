@@ -118,7 +118,10 @@ extension Writer {
         guard let quota = settings.quotaBytes, !batch.isEmpty else { return }
         let used = try stored { () throws(StoreError) in try connection.usedBytes() }
         let added = batch.reduce(Int64(0)) { $0 + Int64($1.spooled.record.bytes) }
-        guard used + added <= quota else { throw .refused(.full(used: used, quota: quota)) }
+        guard used + added <= quota else {
+            Limit.brokerBytes.reached()
+            throw .refused(.full(used: used, quota: quota))
+        }
     }
 
     private func append(

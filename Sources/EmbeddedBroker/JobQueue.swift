@@ -37,9 +37,10 @@ final class JobQueue<Context>: Sendable {
     /// refusal holds no payload; how many there are is bounded by the callers' own limits, each waits for its answer.
     /// After `stop` there is no thread: the refusal comes on the caller's.
     func submit(_ job: Job<Context>, limited: Bool = true) {
-        let accepted = monitor.withLock { state in
-            if state.stopped { return false }
-            if limited, state.jobs.count >= jobsMax {
+        let (accepted, isFull) = monitor.withLock { state in
+            if state.stopped { return (false, false) }
+            let isFull = limited && state.jobs.count >= jobsMax
+            if isFull {
                 let (queued, fail) = (state.jobs.count, job.fail)
                 state.jobs.append(
                     Job<Context>(completion: { (result: Result<Void, BrokerError>) in
@@ -48,8 +49,9 @@ final class JobQueue<Context>: Sendable {
             } else {
                 state.jobs.append(job)
             }
-            return true
+            return (true, isFull)
         }
+        if isFull { Limit.brokerJobs.reached() }
         if accepted { monitor.signal() } else { job.fail(.closed) }
     }
 

@@ -60,6 +60,7 @@ final class PartitionWatches: Sendable {
         }
         guard isAdded else {
             refused.increment()
+            Limit.brokerWatches.reached()
             throw .tooManyWatches(limit)
         }
         // Only now: what is published before this look is seen by it, and what is published after it is told. Who is

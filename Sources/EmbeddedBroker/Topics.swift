@@ -13,7 +13,10 @@ extension Writer {
         }
         try check(requested)
         if ledger.topics[name] != nil { return false }
-        guard ledger.topics.count < settings.topicsMax else { throw .refused(.tooManyTopics(settings.topicsMax)) }
+        guard ledger.topics.count < settings.topicsMax else {
+            Limit.brokerTopics.reached()
+            throw .refused(.tooManyTopics(settings.topicsMax))
+        }
         try checkRoom(partitions: Int64(count))
         try stored { () throws(StoreError) in
             var stored = requested

@@ -35,6 +35,24 @@ public final class Forwarder: Sendable {
     /// restored or copied has been found out, unless the broker does not answer.
     public func waitForFirstOpenings(until deadline: MonotonicInstant) { shared.waitForOpenings(lanes.count, deadline) }
 
+    private static let drainLook = Duration.milliseconds(20)
+
+    /// Waits until the broker has what the spool holds, but for no longer than `ForwarderSettings.drainTimeout`. A lane
+    /// whose last try failed is not waited for: a broker that is away may be away for long, and what is left the next
+    /// start hands over. Blocks; before `stop`, when nothing comes in any more.
+    public func drain() {
+        let deadline = SystemClock().now() + shared.settings.drainTimeout
+        while SystemClock().now() < deadline, !shared.isStopping, shared.closed == nil,
+            lanes.contains(where: isDraining)
+        {
+            shared.pause(until: min(deadline, SystemClock().now() + Self.drainLook))
+        }
+    }
+
+    private func isDraining(_ lane: Lane) -> Bool {
+        lane.status.withLock { $0.state } == .forwarding && shared.spool.lagRecords(lane: lane.index) > 0
+    }
+
     /// Lets every lane end the hand-over it is in; those that have not after `ForwarderSettings.stopTimeout` are
     /// interrupted (`RecordSink.interrupt`), and what became of them the next start finds out. Joins the threads.
     public func stop() {

@@ -19,6 +19,8 @@ public struct ForwarderSettings: Hashable, Sendable {
     public var retryMax = Duration.seconds(2)
     /// For so long the broker must have said that a topic is missing before a record of it, refused alone, dies.
     public var missingTopicTimeout = Duration.seconds(600)
+    /// How long a stop goes on handing over what the spool holds, as far as the broker takes it.
+    public var drainTimeout = Duration.seconds(10)
     /// How long a stop lets hand-overs end by themselves before it interrupts them.
     public var stopTimeout = Duration.seconds(5)
 

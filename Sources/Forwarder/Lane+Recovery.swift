@@ -91,6 +91,7 @@ extension Lane {
         if batch.narrow() { return .none }
         guard let record = batch.records.first else { return .none }
         let topic = record.spooled.topic
+        if missing.isFull(for: topic) { Limit.missingTopics.reached() }
         let time = missing.missed(topic, at: shared.clock.now())
         guard time >= shared.settings.missingTopicTimeout else {
             metrics.missingTopicWaits.increment()

@@ -258,7 +258,10 @@ final class Lane: @unchecked Sendable {
     private func fill() throws(LaneFailure) -> Bool {
         let wanted = size.bytesMax
         let granted = shared.grant(wanted, to: index)
-        if granted < wanted { metrics.memoryLimited.increment() }
+        if granted < wanted {
+            metrics.memoryLimited.increment()
+            Limit.forwarderMemory.reached()
+        }
         let found: LaneBatch
         do throws(SpoolReadError) {
             found = try reader.next(recordsMax: size.recordsMax, bytesMax: granted)

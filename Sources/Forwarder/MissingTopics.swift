@@ -22,6 +22,9 @@ struct MissingTopics {
 
     var isEmpty: Bool { absences.isEmpty }
 
+    /// Another topic begins anew when this one is missed.
+    func isFull(for topic: TopicName) -> Bool { absences[topic] == nil && absences.count >= Self.topicsMax }
+
     /// A record of the topic was tried alone, and the broker says that there is no such topic.
     ///
     /// - Returns: for how long it has said so.
@@ -31,7 +34,7 @@ struct MissingTopics {
             absences[topic] = absence
             return now - absence.since
         }
-        if absences[topic] == nil, absences.count >= Self.topicsMax,
+        if isFull(for: topic),
             let oldest = absences.min(by: { $0.value.heard < $1.value.heard })?.key
         {
             absences[oldest] = nil

@@ -22,6 +22,8 @@ public final class Gateway: Sendable {
     /// A broker that does not answer must not keep intake closed: known topics are accepted without it.
     private static let firstOpeningsWait = Duration.seconds(5)
 
+    private static let readinessInterval = Duration.seconds(1)
+
     private let settings: Settings
     private let log: Logger
     private let timers: TimerThread
@@ -51,6 +53,7 @@ public final class Gateway: Sendable {
         let process = ProcessMetrics()
         registry.collect { process.samples() }
         MetricsSystem.bootstrap(registry)
+        Limit.registerAll()
         let control = LogControl(settings.logOptions)
         let buffer = LogBuffer(to: StderrSink(), control: control)
         LoggingSystem.bootstrap { StderrLogHandler(label: $0, control: control, sink: buffer) }
@@ -154,6 +157,7 @@ public final class Gateway: Sendable {
             timers.stop()
             throw error
         }
+        Self.watchReadiness(api, timers)
         log.notice(
             "serving",
             metadata: [
@@ -161,6 +165,7 @@ public final class Gateway: Sendable {
                 "data": "\(settings.dataDirectory)", "broker": "\(settings.brokerKind.rawValue)",
                 "recovered_to": "\(spool.recovery.end)",
                 "torn_bytes": "\(spool.recovery.tornBytes)",
+                "verified_records": "\(spool.recovery.verifiedRecords)",
             ])
     }
 
@@ -207,6 +212,12 @@ public final class Gateway: Sendable {
             "data directory", metadata: ["path": "\(settings.dataDirectory)", "warning": "\(warning)"])
     }
 
+    /// So that `/readyz` can say since when something is as it is.
+    private static func watchReadiness(_ api: API, _ timers: TimerThread) {
+        api.noteReadiness()
+        timers.schedule(at: SystemClock().now() + readinessInterval) { watchReadiness(api, timers) }
+    }
+
     private static func serve(
         _ api: API, _ settings: Settings, _ gateway: String, _ timers: TimerThread
     ) throws(StartError) -> HTTPServer {
@@ -221,12 +232,18 @@ public final class Gateway: Sendable {
         }
     }
 
-    /// Stops accepting, answers what is in flight and what waits, lets hand-overs end, proves and closes the spool.
-    /// Blocks; call once.
-    public func stop() {
-        log.notice("stopping")
+    /// Stops accepting, answers what is in flight and what waits, hands over what the broker takes, lets hand-overs
+    /// end, proves and closes the spool. Blocks; call once.
+    ///
+    /// - Parameter delay: for so long everything is served as before, only that `/readyz` says 503 `stopping` and each
+    ///   response closes its connection: balancers and clients go elsewhere before anybody is refused.
+    public func stop(after delay: Duration = .zero) {
+        log.notice("stopping", metadata: ["serving_on_for_ms": "\(delay.wholeMilliseconds)"])
         stopping.withLock { $0 = true }
-        server.quiesce()
+        server.drain()
+        if delay > .zero {
+            _ = Monitor(()).wait(until: SystemClock().now() + delay) { _ -> Void? in nil }
+        }
         server.stop(deadline: SystemClock().now() + settings.stopTimeout)
         let left = Monitor(false)
         consumers.stop {
@@ -235,10 +252,12 @@ public final class Gateway: Sendable {
         }
         _ = left.wait(until: SystemClock().now() + settings.stopTimeout) { $0 ? true : nil }
         lookups.stop()
+        forwarder.drain()
         forwarder.stop()
+        let undelivered = (0..<spool.settings.lanes).reduce(0) { $0 + spool.lagRecords(lane: $1) }
         spool.close()
         broker.close()
         timers.stop()
-        log.notice("stopped")
+        log.notice("stopped", metadata: ["undelivered_records": "\(undelivered)"])
     }
 }

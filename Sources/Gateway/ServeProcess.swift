@@ -1,4 +1,5 @@
 public import Broker
+import Forwarder
 import Glibc
 import Journal
 public import Primitives
@@ -23,10 +24,10 @@ public enum ServeProcess {
         case ending
     }
 
-    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order; a second
-    /// one stops at once. One that comes while the gateway still starts ends it there: nobody was promised anything,
-    /// and whatever recovery was doing, the next start does. SIGHUP reads the settings again and takes over those of
-    /// the log.
+    /// Runs the gateway until a signal or a failure ends it, then exits. SIGTERM and SIGINT stop in order, SIGINT
+    /// without `http.drain_delay`: somebody at a terminal waits. A second one stops at once. One that comes while the
+    /// gateway still starts ends it there: nobody was promised anything, and whatever recovery was doing, the next
+    /// start does. SIGHUP reads the settings again and takes over those of the log.
     ///
     /// - Parameters:
     ///   - fileSystem: of the spool; another one only in tests.
@@ -75,7 +76,7 @@ public enum ServeProcess {
                 exit(error.reason.rawValue)
             }
         }
-        waitForEnd(&signals, hangUp)
+        let signal = waitForEnd(&signals, hangUp)
         let met = phase.withLock { phase in
             defer { phase = .ending }
             return phase
@@ -86,29 +87,31 @@ public enum ServeProcess {
             _exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
         _ = WorkerThread(name: "stop") {
-            gateway.stop()
+            gateway.stop(after: signal == SIGTERM ? settings.drainDelay : .zero)
             log.flush(within: lastLines)
             exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
         // A disk that hangs must not keep it for ever.
         _ = WorkerThread(name: "stop-limit") {
-            let limit = settings.stopTimeout + settings.spool.journal.syncTimeout + lastResort
+            let limit =
+                settings.drainDelay + settings.stopTimeout + settings.forwarder.drainTimeout
+                + settings.spool.journal.syncTimeout + lastResort
             _ = Monitor(()).wait(until: SystemClock().now() + limit) { _ -> Void? in nil }
             let text = "postrider: the stop did not end within \(limit), leaving the rest to the next start\n"
             log.write(Array(text.utf8))
             log.flush(within: lastLines)
             _exit(ExitReason.spoolFailed.rawValue)
         }
-        waitForEnd(&signals, hangUp)
+        _ = waitForEnd(&signals, hangUp)
         _exit(ExitReason.stoppedAtOnce.rawValue)
     }
 
-    /// Returns with SIGTERM or SIGINT.
-    private static func waitForEnd(_ signals: inout sigset_t, _ hangUp: () -> Void) {
+    /// - Returns: SIGTERM or SIGINT.
+    private static func waitForEnd(_ signals: inout sigset_t, _ hangUp: () -> Void) -> Int32 {
         var received: Int32 = 0
         while true {
             guard sigwait(&signals, &received) == 0 else { continue }
-            if received != SIGHUP { return }
+            if received != SIGHUP { return received }
             hangUp()
         }
     }

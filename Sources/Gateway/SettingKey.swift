@@ -57,7 +57,8 @@ public struct SettingKey: Sendable {
 
 extension Settings {
     /// Every setting but properties of librdkafka. With `kafkaKeys`, the only place where names and values meet.
-    public static let keys: [SettingKey] = upToTheBroker + kafkaKeys + behindTheBroker
+    public static let keys: [SettingKey] =
+        upToTheBroker + sheddingKeys + drainKeys + kafkaKeys + behindTheBroker
 
     static let keysByName = Dictionary(uniqueKeysWithValues: keys.map { ($0.name, $0) })
 

@@ -30,7 +30,7 @@ extension Settings {
         count("http.connections_max", \.http.connectionsMax, 16...1_000_000, "Open connections."),
         count(
             "http.connections_per_address_max", \.http.perAddressConnectionsMax, 0...1_000_000,
-            "Open connections from one address; 0 is no limit."),
+            "Open connections from one address, of IPv6 from one /64; 0 is no limit."),
         count("http.threads", \.http.threads, 1...64, "Event loops."),
         bytes(
             "http.header_bytes_max", \.http.connectionMemoryBytes,

@@ -38,6 +38,8 @@ public struct Settings: Sendable {
     public var insecureListen = false
     /// With the policy `interval`: the longest time before a sync. Kept while the policy is `always`.
     public var syncInterval = Duration.milliseconds(100)
+    /// After SIGTERM: how long everything is served on, with `/readyz` saying no.
+    public var drainDelay = Duration.zero
     /// How long a graceful stop waits for requests in flight.
     public var stopTimeout = Duration.seconds(10)
     /// What somebody should know about how this was set, for the log: names that mean nothing, secrets that others

@@ -50,7 +50,10 @@ final class Acceptor: Sendable {
             ]
             let ready = poll(&entries, nfds_t(entries.count), rests ? pauseMs : -1)
             if entries[0].revents != 0 { return }
+            let rested = rests
             if ready < 0, errno != EINTR { rests = true } else { rests = !acceptOne(socket, daemon, core) }
+            // Once, however long it rests.
+            if rests, !rested, core.isFull { Limit.connections.reached() }
         }
     }
 
@@ -74,8 +77,17 @@ final class Acceptor: Sendable {
                 }
                 // (The daemon makes it non-blocking.)
                 _ = fcntl(client, F_SETFD, FD_CLOEXEC)
-                // The daemon closes the socket also when it refuses (the limit of one address).
-                if !daemon.add(client, address, size) { core.returnConnectionSpace() }
+                let peer = ClientAddress(address)
+                guard core.addresses.takeConnection(peer) else {
+                    close(client)
+                    core.returnConnectionSpace()
+                    return true
+                }
+                // The daemon closes the socket also when it refuses.
+                if !daemon.add(client, address, size) {
+                    core.addresses.returnConnection(peer)
+                    core.returnConnectionSpace()
+                }
                 return true
             }
         }

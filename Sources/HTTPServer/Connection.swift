@@ -12,6 +12,8 @@ final class Connection: @unchecked Sendable {
     let core: ServerCore
     let handle: OpaquePointer
     let descriptor: Int32
+    /// The other end, a proxy's perhaps; nil when it is not known.
+    let peer: ClientAddress?
     private let exchange: Lock<Exchange>
     var upload = Upload()
     private var requestNumber: UInt64 = 0
@@ -22,6 +24,7 @@ final class Connection: @unchecked Sendable {
         self.core = core
         self.handle = handle
         self.descriptor = descriptor
+        peer = postrider_mhd_client_address(handle).flatMap { ClientAddress($0) }
         exchange = Lock(Exchange(now: core.clock.now()))
     }
 
@@ -95,16 +98,16 @@ final class Connection: @unchecked Sendable {
     /// client that is still sending sees it. Nothing else is being written then: earlier responses are out, and
     /// the interim 100 precedes the first byte of the body.
     func refuseRaw(_ problem: ServerProblem) {
-        let (bytes, told) = rawAnswer(problem, corsOrigin: upload.corsOrigin)
+        let (bytes, told) = rawAnswer(problem, limitHeaders + core.browsers.headers(corsOrigin: upload.corsOrigin))
         exchange.withLock { $0.writeRaw(bytes, told, to: descriptor) }
     }
 
     private func rawAnswer(
-        _ problem: ServerProblem, corsOrigin: String?
+        _ problem: ServerProblem, _ headers: [HTTPHeader]
     ) -> (bytes: [UInt8], told: RequestLog.Told) {
         let id = RequestID(prefix: core.requestPrefix, number: core.nextRequestNumber())
         var response = core.response(to: problem)
-        response.headers += core.browsers.headers(corsOrigin: corsOrigin)
+        response.headers += headers
         let bytes = RawResponse.bytes(response, id: id, commonHeaders: core.settings.commonHeaders)
         return (bytes, RequestLog.Told(response, number: id.number))
     }
@@ -119,6 +122,7 @@ final class Connection: @unchecked Sendable {
         } else if wanted <= core.settings.unreservedResponseBytesMax {
             core.responseMemory.chargeAlways(wanted - reservedBytes)
         } else if !core.responseMemory.charge(wanted - reservedBytes) {
+            Limit.responseMemory.reached()
             exchange.withLock { $0.reservedBytes = reservedBytes }
             let problem = ServerProblem(.overloaded, "no memory for the response", reachedHandler: true)
             return queue(core.response(to: problem), closes: closes)
@@ -130,15 +134,17 @@ final class Connection: @unchecked Sendable {
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         told = RequestLog.Told(response, number: requestNumber)
         var response = response
-        let cors = core.browsers.headers(corsOrigin: upload.corsOrigin)
+        let added = limitHeaders + core.browsers.headers(corsOrigin: upload.corsOrigin)
         // (Even to add nothing would copy the array.)
-        if !cors.isEmpty { response.headers += cors }
+        if !added.isEmpty { response.headers += added }
         let gzip = compress(&response)
         guard let prepared = PreparedResponse(response, gzip: gzip, id: id, core: core, closes: closes) else {
             return postrider_mhd_no
         }
         return prepared.queue(on: handle)
     }
+
+    private var limitHeaders: [HTTPHeader] { upload.limit.map(core.addresses.headers) ?? [] }
 
     /// - Returns: what compresses the body, its memory charged to the exchange; nil when the body goes as it is, also
     ///   to a client that accepts neither form: what the answer reports has been done.
@@ -169,6 +175,7 @@ final class Connection: @unchecked Sendable {
         }
         core.bodyMemory.release(upload.takeCharge() + rest.bodyBytes)
         logEnd(rest.toldRaw ?? told, rest, now: now, isComplete: ok)
+        if let limit = upload.limit { core.addresses.end(limit) }
         upload = Upload()
         told = nil
         core.responseMemory.release(rest.reservedBytes)
@@ -224,11 +231,14 @@ final class Connection: @unchecked Sendable {
 
     func reserve(_ generation: UInt64, _ bytes: Int) -> Bool {
         precondition(bytes >= 0)
-        return exchange.withLock { exchange in
-            guard exchange.isOpen(generation), core.responseMemory.charge(bytes) else { return false }
+        let isReserved = exchange.withLock { exchange -> Bool? in
+            guard exchange.isOpen(generation) else { return nil }
+            guard core.responseMemory.charge(bytes) else { return false }
             exchange.reservedBytes += bytes
             return true
         }
+        if isReserved == false { Limit.responseMemory.reached() }
+        return isReserved ?? false
     }
 
     /// As `reserve`, or in line for it: at most one place for each connection.
@@ -236,16 +246,17 @@ final class Connection: @unchecked Sendable {
         precondition(bytes >= 0)
         let memory = core.responseMemory
         // Under the lock, so that a request that is over never takes a place that nobody would give up.
-        let isReserved = exchange.withLock { exchange in
-            guard exchange.isOpen(generation) else { return false }
+        let isReserved = exchange.withLock { exchange -> Bool? in
+            guard exchange.isOpen(generation) else { return nil }
             let isCharged = memory.chargeOrWait(bytes, for: ObjectIdentifier(self)) { [self] in
                 if keep(generation, bytes) { reserved() } else { memory.release(bytes) }
             }
             if isCharged { exchange.reservedBytes += bytes }
             return isCharged
         }
-        if !isReserved { memory.serveWaiting() }
-        return isReserved
+        if isReserved == false { Limit.responseMemory.reached() }
+        if isReserved != true { memory.serveWaiting() }
+        return isReserved ?? false
     }
 
     /// - Returns: false when the request for which the bytes were charged was answered meanwhile.
@@ -323,6 +334,14 @@ final class Connection: @unchecked Sendable {
         return true
     }
 
+    /// The wait of a parked request ends earlier than it was said.
+    func endWait(_ generation: UInt64, at deadline: MonotonicInstant) {
+        guard let former = exchange.withLock({ $0.shorten(generation, to: deadline) }) else { return }
+        if let timer = former.timer { core.timers.cancel(timer) }
+        let timer = core.timers.schedule(at: deadline) { [self] in endWait(generation) }
+        if !exchange.withLock({ $0.setTimer(generation, timer) }) { core.timers.cancel(timer) }
+    }
+
     /// The wait of a parked request is over: its own answer for that goes out.
     func endWait(_ generation: UInt64) {
         let parking = exchange.withLock { $0.isOpen(generation) ? $0.parking : nil }
@@ -371,8 +390,8 @@ final class Connection: @unchecked Sendable {
             answer(generation, core.response(to: problem))
         case .closeWithAnswer(let part):
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
-            // (What the page's origin was only the event loop knows.)
-            let (bytes, told) = rawAnswer(problem, corsOrigin: nil)
+            // (What the page's origin was, and what is left to the client, only the event loop knows.)
+            let (bytes, told) = rawAnswer(problem, core.browsers.headers(corsOrigin: nil))
             cut(generation, part) { $0.writeRaw(bytes, told, to: descriptor) }
         case .close(let part): cut(generation, part) { _ in }
         }

@@ -168,6 +168,14 @@ struct Exchange {
         return true
     }
 
+    /// - Returns: how it was parked; nil when it is not, or not for longer.
+    mutating func shorten(_ generation: UInt64, to deadline: MonotonicInstant) -> Parking? {
+        guard isOpen(generation), let former = parking, deadline < former.until else { return nil }
+        parking?.until = deadline
+        parking?.timer = nil
+        return former
+    }
+
     var isParkedAndSuspended: Bool {
         if case .suspended = phase { return parking != nil }
         return false

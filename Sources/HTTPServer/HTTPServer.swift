@@ -2,10 +2,10 @@ import Glibc
 public import Logging
 public import Primitives
 
-/// An HTTP/1.1 server on libmicrohttpd. Life: `start`, then `quiesce` (optional), then `stop`, once.
+/// An HTTP/1.1 server on libmicrohttpd. Life: `start`, then `drain` and `quiesce` (optional), then `stop`, once.
 ///
 /// Threads: `threads` event loops on which handlers run, one that accepts, one that sweeps; deadlines of parked
-/// requests run on `timers`. Any thread but these may call `quiesce` and `stop`.
+/// requests run on `timers`. Any thread but these may call `drain`, `quiesce` and `stop`.
 public final class HTTPServer: Sendable {
     /// After the stop's deadline: for the last 503s to leave.
     static let lastWords = Duration.seconds(1)
@@ -21,17 +21,18 @@ public final class HTTPServer: Sendable {
 
     /// - Parameters:
     ///   - timers: must outlive the server.
+    ///   - limitsClock: of the limits for each address; another one only in tests.
     ///   - requestLogger: for the lines about requests that are over.
     ///   - problems: makes the response for what the server itself refuses. Runs on any of its threads; must be quick.
     public init(
-        settings: HTTPServerSettings, router: Router, timers: any Timers, logger: Logger,
-        requestLogger: Logger = Logger(label: HTTPServer.requestLogLabel),
+        settings: HTTPServerSettings, router: Router, timers: any Timers, limitsClock: any TimeSource = SystemClock(),
+        logger: Logger, requestLogger: Logger = Logger(label: HTTPServer.requestLogLabel),
         problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
     ) throws(HTTPServerError) {
         if let fault = settings.fault { throw .invalidSettings(fault) }
         raiseOpenFiles(needed: settings.connectionsMax, logger)
         let socket = try ListenSocket(address: settings.address, port: settings.port, backlog: settings.listenBacklog)
-        core = ServerCore(settings, router, timers, logger, requestLogger, problems)
+        core = ServerCore(settings, router, timers, limitsClock, logger, requestLogger, problems)
         port = socket.port
         do throws(HTTPServerError) {
             daemon = try Daemon(core)
@@ -78,7 +79,11 @@ public final class HTTPServer: Sendable {
 
     public var usage: Usage { core.usage }
 
-    /// Stops accepting; each response from now closes its connection. Requests are served as before.
+    /// Each response from now closes its connection, so that clients come back elsewhere; new connections are taken,
+    /// and requests served, as before.
+    public func drain() { core.drain() }
+
+    /// Stops accepting, besides.
     public func quiesce() {
         core.drain()
         acceptor.stop()

@@ -11,8 +11,21 @@ public struct HTTPServerSettings: Sendable {
     public var threads = 2
     /// Open connections; more wait in the listen backlog until one closes.
     public var connectionsMax = 12_000
-    /// Open connections from one address; 0 is no limit, which a load balancer in front needs.
+    /// Open connections from one address, or /64 of IPv6, which is no trusted proxy's; 0 is no limit.
     public var perAddressConnectionsMax = 0
+    /// Requests a second of one client (its address, or /64 of IPv6), on the average; 0 is no limit. A load balancer in
+    /// front that is not among `trustedProxies` is one client.
+    public var perAddressRequestsPerSecond = 0
+    /// Requests that a client may make at once after a rest; 0: as many as in a second.
+    public var perAddressBurst = 0
+    /// Requests of one client under way, parked ones included; 0 is no limit.
+    public var perAddressRequestsMax = 0
+    /// Addresses that the two limits remember; at least as many as `connectionsMax` are.
+    public var addressesMax = 50_000
+    /// Addresses and ranges (`10.0.0.0/8`) of proxies whose word on their clients' addresses is taken.
+    public var trustedProxies: [String] = []
+    /// Where those proxies write it.
+    public var forwardingField = ForwardingField.xForwardedFor
     /// Requests parked at a time; nil is 80 % of `connectionsMax`. More are answered 503 `parked_limit`.
     public var parkedMax: Int?
     /// Connections that the kernel keeps until they are accepted (`listen(2)`; `net.core.somaxconn` bounds it too).
@@ -59,8 +72,10 @@ public struct HTTPServerSettings: Sendable {
 
     /// Stands for every origin or host.
     public static let any = "*"
-    /// Entries of `corsOrigins` and of `allowedHosts`.
+    /// Entries of `corsOrigins`, of `allowedHosts` and of `trustedProxies`.
     public static let namesMax = 100
+    /// Of `perAddressRequestsPerSecond` and `perAddressBurst`.
+    public static let rateMax = 1_000_000
 
     /// Whether only this machine reaches the server.
     public var listensOnLoopback: Bool {
@@ -72,6 +87,16 @@ public struct HTTPServerSettings: Sendable {
 
     /// Whether `allowedHosts` may be this.
     public static func areHosts(_ texts: [String]) -> Bool { texts == [any] || texts.allSatisfy(HostName.isEntry) }
+
+    /// Whether `trustedProxies` may be this.
+    public static func areRanges(_ texts: [String]) -> Bool { texts.allSatisfy { AddressRange($0) != nil } }
+
+    var addressTableLimits: AddressTable.Limits {
+        AddressTable.Limits(
+            requestsPerSecond: perAddressRequestsPerSecond,
+            burst: max(1, perAddressBurst > 0 ? perAddressBurst : perAddressRequestsPerSecond),
+            requestsMax: perAddressRequestsMax, addressesMax: max(addressesMax, connectionsMax))
+    }
 
     var effectiveParkedMax: Int { parkedMax ?? connectionsMax * 4 / 5 }
 
@@ -90,11 +115,18 @@ public struct HTTPServerSettings: Sendable {
         if connectionMemoryBytes < 4096 { return "connectionMemoryBytes must be at least 4096" }
         if discardBytesMax < bodyBytesMax { return "discardBytesMax must be at least bodyBytesMax" }
         if bodyMemoryMax < bodyBytesMax { return "bodyMemoryMax must be at least bodyBytesMax" }
+        if min(perAddressRequestsPerSecond, perAddressBurst, perAddressRequestsMax, addressesMax) < 0 {
+            return "limits for each address must not be negative"
+        }
+        if max(perAddressRequestsPerSecond, perAddressBurst) > Self.rateMax { return "a rate is too large" }
+        if !Self.areRanges(trustedProxies) { return "a trusted proxy is no address or range" }
         if perAddressConnectionsMax < 0 || bodyRateMin < 0 || effectiveParkedMax < 0 || unreservedResponseBytesMax < 0 {
             return "limits must not be negative"
         }
         if !Self.areOrigins(corsOrigins) || !Self.areHosts(allowedHosts) { return "an origin or host is malformed" }
-        if max(corsOrigins.count, allowedHosts.count) > Self.namesMax { return "too many origins or hosts" }
+        if max(corsOrigins.count, allowedHosts.count, trustedProxies.count) > Self.namesMax {
+            return "too many origins, hosts or proxies"
+        }
         if let bad = commonHeaders.first(where: { !$0.isSafe }) { return "common header \(bad.name) is not a header" }
         return nil
     }

@@ -43,6 +43,7 @@ extension Connection {
             let target = RequestTarget(url)
             try admit(target, framing)
             if upload.method == nil, strcmp(method, "OPTIONS") == 0 {
+                try limit()
                 upload.stage = .options(try options(target))
             } else {
                 try route(target, framing)
@@ -73,10 +74,25 @@ extension Connection {
         }
     }
 
+    /// Takes the request from what is left to its client.
+    private func limit(_ route: Int? = nil) throws(ServerProblem) {
+        guard let verdict = core.addresses.begin(peer, handle) else { return }
+        upload.limit = verdict
+        if case .taken = verdict { return }
+        if let problem = AddressLimits.problem(verdict, of: route.map { core.router.routes[$0] }) { throw problem }
+    }
+
     /// Everything else that can be known from the headers.
     private func route(_ target: RequestTarget, _ framing: RequestFraming) throws(ServerProblem) {
-        let match = try core.router.match(target.path, upload.method)
+        let match: Router.Match
+        do throws(ServerProblem) {
+            match = try core.router.match(target.path, upload.method)
+        } catch {
+            try limit()
+            throw error
+        }
         upload.match = match
+        if core.router.isLimited(match.route) { try limit(match.route) }
         upload.bodyBytesMax = min(core.router.bodyBytesMax(match.route), core.settings.bodyBytesMax)
         if let length = framing.contentLength, length > upload.bodyBytesMax {
             throw Upload.tooLarge(upload.bodyBytesMax, route: core.router.routes[match.route])
@@ -98,6 +114,7 @@ extension Connection {
         switch upload.stage {
         case .collecting:
             if let refusal = upload.append(bytes, core.bodyMemory) {
+                if case .noMemory = refusal { Limit.bodyMemory.reached() }
                 let route = upload.match.map { core.router.routes[$0.route] }
                 upload.discard(refusal.problem(upload, route: route), core.bodyMemory)
             }

@@ -40,6 +40,10 @@ public struct Responder: Sendable {
             generation, until: until, onTimeout: onTimeout, onClientGone: onClientGone, orAnswer: orAnswer)
     }
 
+    /// Ends the wait of a parked request at `deadline`, if it would end later: it was parked for something that did not
+    /// take as long. Nothing happens when it is not parked.
+    public func endWait(at deadline: MonotonicInstant) { connection.endWait(generation, at: deadline) }
+
     /// The handler keeps nothing of the request's body any more: its memory is counted as free from now, and not only
     /// from the answer on. For what is done with the body and answers much later.
     public func releaseBody() { connection.releaseBody(generation) }

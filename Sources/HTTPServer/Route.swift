@@ -18,14 +18,18 @@ public struct Route: Sendable {
     public let pattern: String
     /// The largest body this route takes; the server's `bodyBytesMax` bounds it too.
     public let bodyBytesMax: Int
+    /// Whether its requests count against the limits for each address. Not for what watches over the server.
+    public let isLimited: Bool
     let handler: HTTPHandler
 
     public init(
-        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 0, handler: @escaping HTTPHandler
+        _ method: HTTPMethod, _ pattern: String, bodyBytesMax: Int = 0, isLimited: Bool = true,
+        handler: @escaping HTTPHandler
     ) {
         self.method = method
         self.pattern = pattern
         self.bodyBytesMax = bodyBytesMax
+        self.isLimited = isLimited
         self.handler = handler
     }
 }

@@ -9,6 +9,7 @@ public final class Router: Sendable {
     public let routes: [Route]
     private let names: [[String]]
     private let limits: [Int]
+    private let areLimited: [Bool]
     private let handlers: [HTTPHandler]
     /// A trie of segments; the root is the first. Nodes name each other by index, so that matching copies none.
     private let nodes: [Node]
@@ -37,6 +38,7 @@ public final class Router: Sendable {
         self.nodes = nodes
         self.names = names
         limits = routes.map(\.bodyBytesMax)
+        areLimited = routes.map(\.isLimited)
         handlers = routes.map(\.handler)
     }
 
@@ -132,6 +134,7 @@ public final class Router: Sendable {
 
     // Of their own, so that the common path does not copy a whole route.
     func bodyBytesMax(_ route: Int) -> Int { limits[route] }
+    func isLimited(_ route: Int) -> Bool { areLimited[route] }
     func handler(_ route: Int) -> HTTPHandler { handlers[route] }
 
     /// The names that belong to a match's captures.

@@ -18,6 +18,7 @@ final class ServerCore: Sendable {
     /// Of the settings, as C strings.
     let commonHeaders: [(name: [CChar], value: [CChar])]
     let browsers: BrowserPolicy
+    let addresses: AddressLimits
     /// libmicrohttpd before 1.0 needs and allows it (see `RequestFraming`).
     let checksLayout: Bool
 
@@ -34,8 +35,8 @@ final class ServerCore: Sendable {
     private let progress = Monitor<UInt64>(0)
 
     init(
-        _ settings: HTTPServerSettings, _ router: Router, _ timers: any Timers, _ logger: Logger,
-        _ requestLogger: Logger, _ problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
+        _ settings: HTTPServerSettings, _ router: Router, _ timers: any Timers, _ limitsClock: any TimeSource,
+        _ logger: Logger, _ requestLogger: Logger, _ problems: @escaping @Sendable (ServerProblem) -> HTTPResponse
     ) {
         self.settings = settings
         self.router = router
@@ -47,6 +48,7 @@ final class ServerCore: Sendable {
         responseMemory = MemoryBudget(bytesMax: settings.responseMemoryMax)
         commonHeaders = settings.commonHeaders.map { (Array($0.name.utf8CString), Array($0.value.utf8CString)) }
         browsers = BrowserPolicy(settings)
+        addresses = AddressLimits(settings, limitsClock)
         checksLayout = MHD_get_version().map { $0[0] == CChar(bitPattern: UInt8(ascii: "0")) } ?? false
     }
 
@@ -68,6 +70,8 @@ final class ServerCore: Sendable {
         return false
     }
 
+    var isFull: Bool { open.load(ordering: .relaxed) >= settings.connectionsMax }
+
     func returnConnectionSpace() { open.subtract(1, ordering: .relaxed) }
 
     func insert(_ connection: Connection) {
@@ -76,6 +80,7 @@ final class ServerCore: Sendable {
 
     func remove(_ connection: Connection) {
         connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(connection)) }
+        addresses.returnConnection(connection.peer)
         returnConnectionSpace()
     }
 
@@ -86,6 +91,7 @@ final class ServerCore: Sendable {
     func takeParkingSpace() -> Bool {
         if parked.add(1, ordering: .relaxed).newValue <= settings.effectiveParkedMax { return true }
         returnParkingSpace()
+        Limit.parkedRequests.reached()
         return false
     }
 

@@ -16,6 +16,10 @@ public struct ServerProblem: Error, Hashable, Sendable {
         /// The request did not arrive within its time.
         case requestTimeout = "request_timeout"
         case bodyTooLarge = "body_too_large"
+        /// The client makes more requests a second than one may.
+        case rateLimited = "rate_limited"
+        /// As many requests of the client are under way as may be.
+        case tooManyRequests = "too_many_requests"
         /// No memory for the body or the response within the process-wide bounds.
         case overloaded
         /// As many requests are parked as may be.
@@ -37,9 +41,13 @@ public struct ServerProblem: Error, Hashable, Sendable {
     public let reachedHandler: Bool
     /// Methods for `Allow`, with `methodNotAllowed`.
     public let allow: String?
+    /// Seconds for `Retry-After`; nil where repeating does not help.
+    public let retryAfterSeconds: Int?
 
+    /// - Parameter retryAfterSeconds: where it is not the code's.
     init(
-        _ code: Code, _ detail: String, of matched: Route? = nil, reachedHandler: Bool = false, allow: String? = nil
+        _ code: Code, _ detail: String, of matched: Route? = nil, reachedHandler: Bool = false, allow: String? = nil,
+        retryAfterSeconds: Int? = nil
     ) {
         self.code = code
         self.detail = detail
@@ -47,6 +55,7 @@ public struct ServerProblem: Error, Hashable, Sendable {
         method = matched?.method
         self.reachedHandler = reachedHandler
         self.allow = allow
+        self.retryAfterSeconds = retryAfterSeconds ?? code.retryAfterSeconds
     }
 
     public var status: Int {
@@ -58,16 +67,8 @@ public struct ServerProblem: Error, Hashable, Sendable {
         case .requestTimeout: 408
         case .bodyTooLarge: 413
         case .hostNotAllowed: 421
+        case .rateLimited, .tooManyRequests: 429
         case .overloaded, .parkedLimit, .stopping, .deadlineExceeded: 503
-        }
-    }
-
-    /// Seconds for `Retry-After`; nil where repeating does not help.
-    public var retryAfterSeconds: Int? {
-        switch code {
-        case .overloaded, .parkedLimit, .stopping: 1
-        case .deadlineExceeded: 5
-        default: nil
         }
     }
 
@@ -87,5 +88,18 @@ public struct ServerProblem: Error, Hashable, Sendable {
             response.headers.append(HTTPHeader("Retry-After", String(seconds)))
         }
         return response
+    }
+}
+
+extension ServerProblem.Code {
+    /// Where nothing better is known.
+    fileprivate var retryAfterSeconds: Int? {
+        switch self {
+        case .overloaded, .parkedLimit, .rateLimited, .stopping, .tooManyRequests: 1
+        case .deadlineExceeded: 5
+        case .bodyTooLarge, .hostNotAllowed, .malformedPath, .malformedRequest, .methodNotAllowed, .notFound,
+            .originNotAllowed, .requestTimeout:
+            nil
+        }
     }
 }

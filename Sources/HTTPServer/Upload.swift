@@ -35,6 +35,8 @@ struct Upload {
     var codings = AcceptedCodings()
     /// For `Access-Control-Allow-Origin`; nil when the request is no allowed page's.
     var corsOrigin: String?
+    /// What is left to the client, where there is a limit for each address.
+    var limit: AddressTable.Verdict?
     private(set) var receivedBytes = 0
     private var body: [UInt8] = []
     private var chargedBytes = 0

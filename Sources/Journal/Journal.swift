@@ -163,6 +163,7 @@ public final class Journal: Sendable {
         shared = JournalShared(
             directory: parts.directory, settings: parts.settings, fileSystem: parts.fileSystem, clock: parts.clock,
             log: parts.log, index: index, meta: parts.meta, hooks: hooks)
+        shared.metrics.report(opened.report)
         var writer = SegmentWriter(
             directory: parts.directory, fileSystem: parts.fileSystem, settings: parts.settings, spool: opened.spool,
             next: LSN(epoch: opened.epoch, sequence: 0), recovered: opened.end, previous: parts.segments.last)

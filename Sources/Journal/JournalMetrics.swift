@@ -1,4 +1,5 @@
 import CoreMetrics
+import Primitives
 
 /// The journal's series; looked up once.
 struct JournalMetrics: Sendable {
@@ -12,11 +13,19 @@ struct JournalMetrics: Sendable {
     let usedBytes = Gauge(label: "postrider_journal_used_bytes")
     let slowSyncs = Counter(label: "postrider_journal_slow_syncs_total")
     let housekeepingStalled = Gauge(label: "postrider_journal_housekeeping_stalled")
+    private let recoveryReadBytes = Gauge(label: "postrider_recovery_read_bytes")
+    private let recoveryVerifiedRecords = Gauge(label: "postrider_recovery_verified_records")
     let unlinkFailures = Counter(label: "postrider_journal_unlink_failures_total")
     let refused: [String: Counter] = Dictionary(
         uniqueKeysWithValues: ["no_space", "stalled", "failed", "queue_full", "too_large", "closed"].map {
             ($0, Counter(label: "postrider_journal_refused_total", dimensions: [("reason", $0)]))
         })
+
+    /// What the start had to look at.
+    func report(_ recovery: RecoveryReport) {
+        recoveryReadBytes.record(recovery.readBytes)
+        recoveryVerifiedRecords.record(recovery.verifiedRecords)
+    }
 
     func countRefusal(_ failure: AppendFailure) {
         let reason =
@@ -29,5 +38,6 @@ struct JournalMetrics: Sendable {
             case .closed: "closed"
             }
         refused[reason]?.increment()
+        if failure == .queueFull { Limit.spoolQueue.reached() }
     }
 }

@@ -10,6 +10,11 @@ public struct RecoveryReport: Sendable, Equatable {
     /// The greatest `durable_lsn` found: records below it were synced by an earlier process.
     public var proof = LSN.zero
     public var segments = 0
+    /// Read of the segments: their headers, and of those whose frames had to be looked at, the frames' headers and what
+    /// stands between them in the window.
+    public var readBytes: Int64 = 0
+    /// In frames whose bodies had to be checked: those that no CHECKPOINT says are good. 0 after a stop in order.
+    public var verifiedRecords = 0
     /// Bytes past the proof that were written again and synced.
     public var rewrittenBytes: Int64 = 0
     /// The tail had to be copied to a new segment because its old place could not be synced.
@@ -118,6 +123,7 @@ struct Recovery {
             let path = directory + "/" + name
             let file = try fileSystem.open(path, .readOnly)
             let bytes = try file.read(SegmentHeader.bytes, at: 0)
+            report.readBytes += Int64(bytes.count)
             do throws(MalformedBytes) {
                 let header = try SegmentHeader(decoding: bytes[...])
                 guard header.base == base else { throw MalformedBytes("base \(header.base) under this name") }
@@ -178,6 +184,10 @@ struct Recovery {
     private mutating func walk(_ index: Int, next: SegmentHeader?) throws(FileSystemError) {
         let file = try fileSystem.open(segments[index].path, .readOnly)
         var walk = try SegmentWalk(header: segments[index].header, file: file)
+        defer {
+            report.readBytes += walk.window.readBytes
+            report.verifiedRecords += walk.verifiedRecords
+        }
         // What lies at or past the next segment's start was given up when that segment was made.
         let limit = next?.previousEnd
         while true {

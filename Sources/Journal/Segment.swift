@@ -28,6 +28,8 @@ struct SegmentWindow {
     let fileBytes: Int64
     private var window: [UInt8] = []
     private var windowOffset: Int64 = 0
+    /// Of the file, so far.
+    private(set) var readBytes: Int64 = 0
 
     init(file: any File) throws(FileSystemError) {
         self.file = file
@@ -48,6 +50,7 @@ struct SegmentWindow {
             if offset < windowOffset || offset + wanted > windowEnd {
                 window = try file.read(Int(wanted), at: offset)
                 windowOffset = offset
+                readBytes += Int64(window.count)
             }
         }
         let start = Int(min(offset - windowOffset, Int64(window.count)))
@@ -90,6 +93,8 @@ struct SegmentWalk {
     private var previousChecksum: UInt32?
     /// Bytes of bodies that were read and are broken.
     private var brokenBytes: Int64 = 0
+    /// In frames whose bodies were read and are good.
+    private(set) var verifiedRecords = 0
 
     /// So many times the file's length of broken bodies are read; frames that follow are taken for broken unread. The
     /// broken frames of a file are together no longer than it. More are copies of a header with a long body, and each
@@ -163,6 +168,7 @@ struct SegmentWalk {
             brokenBytes += Int64(header.bodyBytes)
             return nil
         }
+        verifiedRecords += header.count
         return DiskFrame(header: header, body: body, offset: offset)
     }
 

@@ -58,15 +58,16 @@ final class AdminQueue: Sendable {
                 }
                 completion(.success(answer))
             }, fail: { completion(.failure($0)) }, deadline: clock.now() + timeout)
-        let refusal = monitor.withLock { state -> BrokerError? in
-            if state.isStopping { return .adminClosed }
-            if state.jobs.count >= jobsMax { return .adminBusy(state.jobs.count) }
+        let (refusal, isFull) = monitor.withLock { state -> (BrokerError?, Bool) in
+            if state.isStopping { return (.adminClosed, false) }
+            if state.jobs.count >= jobsMax { return (.adminBusy(state.jobs.count), true) }
             state.jobs.append(job)
-            return nil
+            return (nil, false)
         }
         // All: some of the threads may be waiting for something else.
         guard let refusal else { return monitor.broadcast() }
         refused.increment()
+        if isFull { Limit.kafkaAdminCalls.reached() }
         completion(.failure(refusal))
     }
 

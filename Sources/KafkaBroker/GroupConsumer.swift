@@ -152,6 +152,7 @@ final class GroupConsumer: @unchecked Sendable {
             if inbox.isClosing { return .leftGroup(name) }
             guard inbox.commands.count < Self.commandsMax else {
                 SourceMetrics.refusedCalls.increment()
+                Limit.kafkaConsumerCalls.reached()
                 return .tooMany("too_many_consumer_calls", Self.commandsMax)
             }
             inbox.commands.append(command)

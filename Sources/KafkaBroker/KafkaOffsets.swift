@@ -159,6 +159,9 @@ public final class KafkaOffsets: OffsetStore {
                 completion(.failure(error))
             }
         }
-        if !isQueued { completion(.failure(.tooMany("too_many_offset_calls", Self.callsMax))) }
+        if !isQueued {
+            Limit.kafkaOffsetCalls.reached()
+            completion(.failure(.tooMany("too_many_offset_calls", Self.callsMax)))
+        }
     }
 }

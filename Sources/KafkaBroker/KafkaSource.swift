@@ -98,6 +98,7 @@ final class GroupConsumers: Sendable {
         }
         guard let joined else {
             SourceMetrics.refusedConsumers.increment()
+            Limit.kafkaConsumers.reached()
             throw .tooMany("too_many_consumers", settings.consumersActiveMax)
         }
         joined.previous?.close()

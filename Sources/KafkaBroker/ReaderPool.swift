@@ -46,6 +46,7 @@ final class ReaderPool: Sendable {
         }
         if isQueued { return monitor.signal() }
         SourceMetrics.refusedReads.increment()
+        Limit.kafkaReads.reached()
         completion(.failure(.tooMany("too_many_reads", settings.readsWaitingMax)))
     }
 

@@ -188,6 +188,7 @@ final class SinkProducer: @unchecked Sendable {
         // librdkafka takes 0 for "now"; 1970 itself cannot be said.
         let timestampMs = timestampMs == 0 ? 1 : timestampMs
         var code = RD_KAFKA_RESP_ERR_NO_ERROR
+        var isFull = false
         while true {
             code = withPointer(key) { key, keyBytes in
                 withPointer(value) { value, valueBytes in
@@ -197,6 +198,9 @@ final class SinkProducer: @unchecked Sendable {
                 }
             }
             guard code == RD_KAFKA_RESP_ERR__QUEUE_FULL, let left = try patience.next() else { break }
+            // Once, however long it takes.
+            if !isFull { Limit.kafkaProducerQueue.reached() }
+            isFull = true
             rd_kafka_poll(client.handle, min(left, Self.queueFullWaitMs))
         }
         guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return }

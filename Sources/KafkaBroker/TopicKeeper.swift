@@ -97,6 +97,7 @@ final class TopicKeeper: Sendable {
             if work.isStopping || work.awayUntil.map({ now < $0 }) == true { return false }
             guard work.waitingCount < settings.verificationsMax else {
                 refused.increment()
+                Limit.kafkaVerifications.reached()
                 return false
             }
             if work.waiting[topic] == nil { work.asked.append(topic) }

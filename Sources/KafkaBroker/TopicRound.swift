@@ -29,6 +29,7 @@ struct TopicRound {
         }
         vanished = Array(gone.sorted().prefix(Self.vanishedMax))
         if overflowed > 0 {
+            Limit.kafkaTopics.reached()
             keeper.log.warning(
                 "more topics than are remembered",
                 metadata: ["forgotten": "\(overflowed)", "limit": "\(keeper.settings.topicsMax)"])

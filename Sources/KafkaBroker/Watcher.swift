@@ -49,6 +49,7 @@ final class Watcher: @unchecked Sendable {
         }
         guard let id else {
             SourceMetrics.refusedWatches.increment()
+            Limit.kafkaWatches.reached()
             throw .tooMany("too_many_watches", settings.watchesMax)
         }
         return KafkaWatch(id, place, self)

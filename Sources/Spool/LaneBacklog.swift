@@ -18,25 +18,30 @@ final class LaneBacklog: Sendable {
         /// Recovered records below were counted, whoever reads them again.
         var countedTo = LSN.zero
         var recovered: LSN
+        var rate = DrainRate()
 
         /// Before the lane has read through what was recovered.
         var least: Int { countedTo < recovered ? 1 : 0 }
         var reported: Int { max(records, least) }
 
-        mutating func add(_ topic: TopicName, _ count: Int) {
+        mutating func add(_ topic: TopicName, _ count: Int, _ now: MonotonicInstant) {
+            if records == 0 { rate.begins(now) }
             records += count
+            if records == 0 { rate.rests() }
             let left = topics[topic, default: 0] + count
             topics[topic] = left == 0 ? nil : left
         }
     }
 
     private let state: Lock<State>
+    private let clock: any TimeSource
     private let gauge: Gauge
 
     /// - Parameters:
     ///   - scanned: nothing of the lane below is undelivered.
     ///   - recovered: end of what an earlier process left.
-    init(lane: Int, scanned: LSN, recovered: LSN) {
+    init(lane: Int, scanned: LSN, recovered: LSN, clock: any TimeSource) {
+        self.clock = clock
         state = Lock(State(countedTo: scanned, recovered: recovered))
         gauge = Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String(lane))])
     }
@@ -47,21 +52,36 @@ final class LaneBacklog: Sendable {
     func records(of topic: TopicName) -> Int { state.withLock { max($0.topics[topic] ?? 0, $0.least) } }
 
     /// New ones went to the journal.
-    func add(_ topic: TopicName, _ count: Int) { state.withLock { $0.add(topic, count) } }
+    func add(_ topic: TopicName, _ count: Int) {
+        let now = clock.now()
+        state.withLock { $0.add(topic, count, now) }
+    }
 
     /// Settled: delivered, or dead.
     func remove(_ settled: TopicCounts) {
-        state.withLock { state in settled.forEach { state.add($0, -$1) } }
+        let now = clock.now()
+        state.withLock { state in
+            settled.forEach { topic, count in
+                state.rate.settled(count, now)
+                state.add(topic, -count, now)
+            }
+        }
     }
+
+    /// Records that are settled in a second, while there are any; nil where that is not known.
+    func drainRate(_ now: MonotonicInstant) -> Double? { state.withLock { $0.rate.perSecond(now) } }
 
     /// Refused after all.
     func remove(_ topic: TopicName, _ count: Int) { add(topic, -count) }
 
     /// The lane's reader found these records of the lane, ascending, and nothing else of it before `end`.
     func read(_ found: some Sequence<(lsn: LSN, topic: TopicName)>, end: LSN) {
+        let now = clock.now()
         let counted = state.withLock { state in
             guard state.countedTo < state.recovered else { return false }
-            for (lsn, topic) in found where lsn >= state.countedTo && lsn < state.recovered { state.add(topic, 1) }
+            for (lsn, topic) in found where lsn >= state.countedTo && lsn < state.recovered {
+                state.add(topic, 1, now)
+            }
             state.countedTo = max(state.countedTo, end)
             return true
         }

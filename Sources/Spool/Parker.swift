@@ -100,6 +100,7 @@ final class Parker: @unchecked Sendable {
                     "no room to park more of the lane",
                     metadata: ["lane": "\(lane)", "parked_bytes_max": "\(settings.parkedBytesMax)"])
                 metrics.full.increment()
+                Limit.parkedBytes.reached()
                 retries[lane] = now + settings.parkRetry
             }
         } catch {

@@ -1,4 +1,5 @@
 import CoreMetrics
+import Primitives
 
 /// Of the requests that carry a key or a sequence.
 final class RequestMetrics: Sendable {
@@ -41,8 +42,12 @@ final class RequestMetrics: Sendable {
         case .otherPayload: otherPayload.increment()
         case .gap: gap.increment()
         case .tooOld: tooOld.increment()
-        case .full(.keys): keysFull.increment()
-        case .full(.producers): producersFull.increment()
+        case .full(.keys):
+            keysFull.increment()
+            Limit.idempotencyKeys.reached()
+        case .full(.producers):
+            producersFull.increment()
+            Limit.idempotencyProducers.reached()
         }
     }
 }

@@ -18,6 +18,7 @@ public final class Spool: Sendable {
     /// The records that an earlier process left, by segment.
     let recovered: [Range<LSN>]
     let journal: Journal
+    let clock: any TimeSource
     let state: Lock<SpoolState>
     /// Apart from `state`, which every request and every commit needs.
     let outcomes: Lock<OutcomeState>
@@ -111,6 +112,7 @@ public final class Spool: Sendable {
         shortID = opened.spool.short
         epoch = opened.epoch
         self.settings = settings
+        self.clock = clock
         recovery = opened.report
         recovered = opened.recovered
         let state = Lock(SpoolState(cursors: cursors, parked: parked, durable: opened.end))
@@ -126,7 +128,9 @@ public final class Spool: Sendable {
         self.state = state
         self.wakeups = wakeups
         let backlogs = cursors.lanes.indices.map { lane in
-            LaneBacklog(lane: lane, scanned: cursors.lanes[lane].undelivered, recovered: opened.end)
+            LaneBacklog(
+                lane: lane, scanned: cursors.lanes[lane].undelivered, recovered: opened.end,
+                clock: clock)
         }
         self.backlogs = backlogs
         let hooks = JournalHooks(
@@ -268,9 +272,11 @@ public final class Spool: Sendable {
         case .closed(let code): return .closed(code: code)
         case .quota:
             quotaRefusals.increment()
+            Limit.spoolBytes.reached()
             return .quota(bytesMax: settings.bytesMax)
         case .backlog(let lane):
             backlogRefusals.increment()
+            Limit.topicBacklog.reached()
             return .topicBacklog(topic: topic(of: lane, in: records), lane: lane)
         case .damaged(let lane):
             damageRefusals.increment()
@@ -429,6 +435,7 @@ public final class Spool: Sendable {
         switch outcomes.withLock({ $0.waits.add(records, told) }) {
         case .refused:
             waitRefusals.increment()
+            Limit.outcomeWaits.reached()
             return nil
         case .settled:
             told(.settled)

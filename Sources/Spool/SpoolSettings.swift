@@ -37,7 +37,8 @@ public struct SpoolSettings: Hashable, Sendable {
     /// A record is answered after its sync, not before.
     public var syncsFirst: Bool { journal.sync == .always }
 
-    var highWaterBytes: Int64 { bytesMax / 100 * Int64(highWaterPercent) }
+    /// `highWaterPercent` in bytes.
+    public var highWaterBytes: Int64 { bytesMax / 100 * Int64(highWaterPercent) }
 
     /// The quota must leave room for the active segment and the one before it, or a spool could never empty itself.
     public var bytesMaxLeast: Int64 { 4 * Int64(journal.segmentBytes) }

@@ -15,7 +15,8 @@ import Testing
     private static let place = TopicPartition(topic: orders, partition: 0)
     private static let memoryMax = 1 << 20
 
-    /// `/read` waits for 30 s, HEAD does not; `/hold` takes nearly all memory and answers when the test says.
+    /// `/read` waits for 60 s, HEAD does not; `/short` for hardly any time, but for ever for memory; `/hold` takes
+    /// nearly all memory and answers when the test says.
     private final class Fixture {
         let callbacks = PendingCallbacks()
         let source: FakeRecordSource
@@ -35,6 +36,14 @@ import Testing
                     PartitionRead(
                         question, style: AnswerStyle(), source: source, responder: responder, clock: SystemClock(),
                         wait: .seconds(60), mayPark: !isHead
+                    ).begin()
+                },
+                Route(.get, "/short") { _, responder in
+                    let question = ReadState.Question(
+                        partition: place, start: .latest, max: 100, maxBytes: 1 << 20, waits: true)
+                    PartitionRead(
+                        question, style: AnswerStyle(), source: source, responder: responder, clock: SystemClock(),
+                        wait: .milliseconds(1), mayPark: true, memoryWait: testPatience * 4
                     ).begin()
                 },
                 Route(.get, "/hold") { _, responder in
@@ -115,6 +124,24 @@ import Testing
         responder.respond(HTTPResponse(status: 200))
         try fixture.run { fixture.source.fetchCount == 1 }
         #expect(try client.answer().json()["records"]?.list.count == 1)
+    }
+
+    /// Once it waits for records it does so for as long as it asked, however long it might have waited for memory.
+    @Test func read_ThatGotItsMemory_WaitsNoLongerThanItAsked() throws {
+        let fixture = try Fixture()
+        let holder = try HTTPClient(port: fixture.server.port, isGateway: false)
+        try holder.send("GET", "/hold")
+        let deadline = patienceEnd()
+        let responder = try #require(fixture.held.wait(until: deadline) { $0 })
+        let client = try HTTPClient(port: fixture.server.port, isGateway: false)
+        try client.send("GET", "/short")
+        #expect(client.isSilent(for: .milliseconds(50)))
+        responder.respond(HTTPResponse(status: 200))
+        try fixture.run { fixture.source.fetchCount == 1 }
+        fixture.callbacks.runAll()
+        let answer = try client.answer(within: testPatience)
+        #expect(answer.status == 200)
+        #expect(try answer.json()["records"]?.list.isEmpty == true)
     }
 
     @Test func clientThatLeaves_IsForgotten() throws {

@@ -23,10 +23,11 @@ import Testing
     }
 
     /// A consumer with one empty partition and a poll that has asked for a slot.
-    private func polling() throws -> (state: ConsumerState, slot: SlotID) {
+    private func polling(
+        _ definition: ConsumerDefinition = ConsumerDefinition(topics: [Harness.topic])
+    ) throws -> (state: ConsumerState, slot: SlotID) {
         var state = ConsumerState(
-            ConsumerDefinition(topics: [Harness.topic]).completed(for: name), epoch: 1, settings: ConsumersSettings(),
-            jitter: SeededGenerator(seed: 1))
+            definition.completed(for: name), epoch: 1, settings: ConsumersSettings(), jitter: SeededGenerator(seed: 1))
         _ = try state.poll(PollRequest(consumer: name, wait: .seconds(30)), now: now)
         state.opened(session: 1, error: nil, now: now)
         state.assigned([place], session: 1)
@@ -49,6 +50,33 @@ import Testing
         state.available([place], session: 1)
         let again = acquired(settled(&state, now))
         #expect(again.count == 1 && again != [slot])
+    }
+
+    /// A limit that nobody hears of looks like a consumer that hangs.
+    @Test func recordsInFlight_AreToldOnce_WhenTheyKeepOthersBack() throws {
+        var (state, slot) = try polling(
+            ConsumerDefinition(topics: [Harness.topic], mode: .shared, maxInFlight: 2))
+        func told(_ effects: [ConsumerEffect]) -> Int {
+            effects.count { if case .note(.inFlightFull) = $0 { true } else { false } }
+        }
+        state.slotGranted(slot, now: now)
+        let fetches = settled(&state, now).compactMap { if case .fetch(let ticket, _) = $0 { ticket } else { nil } }
+        let found = (0..<2).map { offset in
+            StoredRecord(
+                partition: place, offset: Int64(offset), record: Record(key: nil, value: [1], timestampMs: 0))
+        }
+        let fetch = FetchResult(records: found, nextOffset: 2, lowWatermark: 0, highWatermark: 9)
+        state.fetched(try #require(fetches.first), .success(fetch), costs: [1, 1], now: now)
+        let offers = settled(&state, now).compactMap { effect -> (PollID, Int)? in
+            if case .offer(let poll, let bytes) = effect { (poll, bytes) } else { nil }
+        }
+        let (poll, bytes) = try #require(offers.first)
+        state.offered(poll, .granted, bytes: bytes, serial: 1, now: now, wallMs: 0)
+        #expect(told(settled(&state, now)) == 0, "nobody waits for more")
+        _ = try state.poll(PollRequest(consumer: name, wait: .seconds(30)), now: now)
+        #expect(told(settled(&state, now)) == 1)
+        _ = try state.poll(PollRequest(consumer: name, wait: .seconds(30)), now: now)
+        #expect(told(settled(&state, now)) == 0, "it was told")
     }
 
     /// Every client that is refused may come back at once: what is logged of that must become less.

@@ -19,10 +19,10 @@ extension Contract {
             var line: JSONSchema?
         }
 
-        /// On any answer: the message's own, and those of browsers and proxies.
+        /// On any answer: the message's own, those of browsers and proxies, and those of limits for each address.
         private static let anywhere: Set = [
             "connection", "content-encoding", "content-length", "content-security-policy", "content-type", "date",
-            "transfer-encoding", "vary", "x-content-type-options",
+            "ratelimit", "ratelimit-policy", "transfer-encoding", "vary", "x-content-type-options",
         ]
 
         init(_ value: JSONValue, in document: JSONValue) throws(Fault) {

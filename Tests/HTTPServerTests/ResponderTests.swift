@@ -119,6 +119,15 @@ import TestSupport
         }
     }
 
+    @Test(arguments: [0, 20]) func parkedRequest_GetsItsOwnAnswer_WhenItsWaitIsShortened(_ ms: Int) throws {
+        try withServer { server in
+            let client = try server.client()
+            for _ in 0..<3 {
+                #expect(try client.exchange("GET /shortened/\(ms) HTTP/1.1\r\nHost: a\r\n\r\n").body == "over")
+            }
+        }
+    }
+
     @Test func parkedRequest_GetsTheAnswer_WhenItComesBeforeTheEnd() throws {
         try withServer { server in
             let client = try server.client()

@@ -14,8 +14,10 @@ final class TestServer: Sendable {
 
     var port: UInt16 { server.port }
 
+    /// - Parameter limitsClock: of the limits for each address.
     init(
-        requestLogger: Logger = Logger(label: "test"), _ configure: (inout HTTPServerSettings) -> Void = { _ in }
+        limitsClock: any TimeSource = SystemClock(), requestLogger: Logger = Logger(label: "test"),
+        _ configure: (inout HTTPServerSettings) -> Void = { _ in }
     ) throws {
         var settings = HTTPServerSettings()
         settings.sweepInterval = .milliseconds(20)
@@ -67,6 +69,16 @@ final class TestServer: Sendable {
                 parts.append(request.remoteAddress)
                 responder.respond(HTTPResponse(status: 200, body: Array(parts.joined(separator: ";").utf8)))
             },
+            Route(.get, "/watch", isLimited: false) { _, responder in
+                responder.respond(HTTPResponse(status: 200, body: Array("watching".utf8)))
+            },
+            Route(.get, "/shortened/{ms}") { request, responder in
+                let wait = Duration.milliseconds(Int(request.capture("ms")) ?? 0)
+                responder.park(
+                    until: SystemClock().now() + testPatience * 4,
+                    onTimeout: { HTTPResponse(status: 200, body: Array("over".utf8)) })
+                responder.endWait(at: SystemClock().now() + wait)
+            },
             Route(.get, "/twice") { _, responder in
                 let first = responder.respond(HTTPResponse(status: 200, body: Array("first".utf8)))
                 let second = responder.respond(HTTPResponse(status: 500, body: Array("second".utf8)))
@@ -105,8 +117,8 @@ final class TestServer: Sendable {
             },
         ]
         server = try HTTPServer(
-            settings: settings, router: Router(routes), timers: timers, logger: Logger(label: "test"),
-            requestLogger: requestLogger,
+            settings: settings, router: Router(routes), timers: timers, limitsClock: limitsClock,
+            logger: Logger(label: "test"), requestLogger: requestLogger,
             problems: { problem in
                 let text = "\(problem.code.rawValue) \(problem.reachedHandler)"
                 return HTTPResponse(status: problem.status, contentType: "text/plain", body: Array(text.utf8))
@@ -161,9 +173,10 @@ private func headers(bytes: Int) -> [HTTPHeader] {
 
 /// Runs `body` against a server of its own.
 func withServer(
-    _ configure: (inout HTTPServerSettings) -> Void = { _ in }, _ body: (TestServer) throws -> Void
+    limitsClock: any TimeSource = SystemClock(), _ configure: (inout HTTPServerSettings) -> Void = { _ in },
+    body: (TestServer) throws -> Void
 ) throws {
-    let server = try TestServer(configure)
+    let server = try TestServer(limitsClock: limitsClock, configure)
     defer { server.stop() }
     try body(server)
 }

@@ -32,14 +32,14 @@ final class SpoolHarness {
     /// - Parameter store: of requests; nil: on the same disk.
     init(
         _ disk: FakeFileSystem, settings: SpoolSettings = SpoolHarness.settings, store: FakeRequestStore? = nil,
-        requestClock: any TimeSource = SystemClock()
+        requestClock: any TimeSource = SystemClock(), clock: any TimeSource = SystemClock()
     ) throws {
         self.disk = disk
         let store = store ?? FakeRequestStore(disk)
         self.store = store
         do {
             spool = try Spool.open(
-                directory: "/spool", settings: settings, fileSystem: disk, clock: SystemClock(), timers: timers,
+                directory: "/spool", settings: settings, fileSystem: disk, clock: clock, timers: timers,
                 log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
                 requestStore: store, requestClock: requestClock, failed: { _ in })
         } catch {

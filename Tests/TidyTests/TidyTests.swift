@@ -124,7 +124,7 @@ private func expectNone(_ violations: [String], _ location: SourceLocation = #_s
         let names = try SourceTree.files(under: "Sources/Primitives", endings: [""]).map(\.name)
         #expect(
             names == [
-                "Backoff.swift", "Bytes.swift", "Clock.swift", "FileSystem.swift", "Lock.swift",
+                "Backoff.swift", "Bytes.swift", "Clock.swift", "FileSystem.swift", "Limit.swift", "Lock.swift",
                 "RetentionClock.swift", "SystemFileSystem.swift", "Timers.swift", "WorkQueue.swift",
                 "WorkerThread.swift",
             ])
