@@ -29,6 +29,7 @@ public final class Gateway: Sendable {
     private let broker: BrokerParts
     private let forwarder: Forwarder
     private let consumers: Consumers
+    private let consumerLooks: ConsumerLooks
     private let lookups: WorkQueue
     private let server: HTTPServer
     private let stopping: Lock<Bool>
@@ -135,6 +136,12 @@ public final class Gateway: Sendable {
                 }
             },
             broker: broker.health, isStopping: { stopping.withLock { $0 } })
+        let looks = ConsumerLooks(consumers, clock: clock, timers: timers)
+        consumerLooks = looks
+        let series = GatewaySeries(
+            version: Self.version, settings: settings, spool: spool, forwarder: forwarder, clock: clock,
+            closed: { stopping.withLock { $0 } ? "stopping" : spool.intakeClosed })
+        metrics.collect { series.samples() + looks.samples }
         let api = API(
             settings: settings.limits, spool: spool, consumers: consumers, topics: broker.topics,
             records: broker.source,
@@ -151,6 +158,7 @@ public final class Gateway: Sendable {
             timers.stop()
             throw error
         }
+        looks.start()
         log.notice(
             "serving",
             metadata: [
@@ -222,6 +230,7 @@ public final class Gateway: Sendable {
     /// Blocks; call once.
     public func stop() {
         log.notice("stopping")
+        consumerLooks.stop()
         stopping.withLock { $0 = true }
         server.quiesce()
         server.stop(deadline: SystemClock().now() + settings.stopTimeout)

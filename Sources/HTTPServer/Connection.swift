@@ -5,9 +5,9 @@ import Primitives
 
 /// One client's connection and the request that is on it. Lives from libmicrohttpd's start to its close notification;
 /// responders may keep it longer and then find it closed.
-// SAFETY: `exchange` is reached with its lock held; `upload` and `requestNumber` only on the connection's event loop
-// (one thread for the connection's whole life); `handle` is used on the event loop or under the lock while the phase
-// says that the connection lives.
+// SAFETY: `exchange` is reached with its lock held; `upload`, `requestNumber` and `dispatched` only on the connection's
+// event loop (one thread for the connection's whole life); `handle` is used on the event loop or under the lock while
+// the phase says that the connection lives.
 final class Connection: @unchecked Sendable {
     let core: ServerCore
     let handle: OpaquePointer
@@ -15,6 +15,8 @@ final class Connection: @unchecked Sendable {
     private let exchange: Lock<Exchange>
     var upload = Upload()
     private var requestNumber: UInt64 = 0
+    /// When the handler got the request; nil before.
+    private var dispatched: MonotonicInstant?
 
     init(core: ServerCore, handle: OpaquePointer, descriptor: Int32) {
         self.core = core
@@ -40,6 +42,7 @@ final class Connection: @unchecked Sendable {
     /// Hands the complete request over, and sends what was answered at once or suspends.
     func dispatch(_ match: Router.Match, method: HTTPMethod) -> MHD_Result {
         requestNumber = core.nextRequestNumber()
+        dispatched = core.clock.now()
         let charged = upload.takeCharge()
         let generation = exchange.withLock { exchange in
             exchange.dispatch(bodyBytes: charged)
@@ -93,7 +96,19 @@ final class Connection: @unchecked Sendable {
     /// the interim 100 precedes the first byte of the body.
     func refuseRaw(_ problem: ServerProblem) {
         let bytes = rawAnswer(problem, corsOrigin: upload.corsOrigin)
+        core.requestMetrics.count(
+            route: upload.match?.route, method: upload.method, status: problem.status, RequestMetrics.Times(),
+            now: core.clock.now())
         exchange.withLock { $0.writeRaw(bytes, to: descriptor) }
+    }
+
+    /// Of the request that is on the connection.
+    private func count(_ response: HTTPResponse) {
+        let times = RequestMetrics.Times(
+            dispatched: dispatched, parked: exchange.withLock { $0.parkedSince })
+        dispatched = nil
+        core.requestMetrics.count(
+            route: upload.match?.route, method: upload.method, status: response.status, times, now: core.clock.now())
     }
 
     private func rawAnswer(_ problem: ServerProblem, corsOrigin: String?) -> [UInt8] {
@@ -121,6 +136,7 @@ final class Connection: @unchecked Sendable {
     }
 
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
+        count(response)
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         var response = response
         let cors = core.browsers.headers(corsOrigin: upload.corsOrigin)
@@ -297,7 +313,8 @@ final class Connection: @unchecked Sendable {
             guard exchange.isOpen(generation), exchange.parking == nil else { return nil }
             let deadline = min(until, exchange.since + core.settings.requestTimeout)
             exchange.park(
-                Exchange.Parking(until: deadline, onTimeout: onTimeout, onClientGone: onClientGone, timer: nil))
+                Exchange.Parking(until: deadline, onTimeout: onTimeout, onClientGone: onClientGone, timer: nil),
+                now: core.clock.now())
             return deadline
         }
         guard let deadline else {

@@ -49,6 +49,8 @@ struct Exchange {
     /// Of the body.
     var receivedBytes = 0
     private(set) var parking: Parking?
+    /// When the request was parked, whether it still is or not.
+    private(set) var parkedSince: MonotonicInstant?
     /// Bytes of response memory that belong to this exchange.
     var reservedBytes = 0
     /// Bytes of body memory that belong to it, from the handler on.
@@ -66,6 +68,7 @@ struct Exchange {
         headersComplete = false
         receivedBytes = 0
         wroteRaw = false
+        parkedSince = nil
     }
 
     mutating func completeHeaders() { headersComplete = true }
@@ -149,7 +152,10 @@ struct Exchange {
         return isOpen(generation)
     }
 
-    mutating func park(_ parking: Parking) { self.parking = parking }
+    mutating func park(_ parking: Parking, now: MonotonicInstant) {
+        self.parking = parking
+        parkedSince = now
+    }
 
     mutating func setTimer(_ generation: UInt64, _ timer: TimerToken) -> Bool {
         guard isOpen(generation), parking != nil else { return false }

@@ -11,6 +11,7 @@ final class ServerCore: Sendable {
     let clock: any TimeSource = SystemClock()
     let logger: Logger
     let metrics = ServerMetrics()
+    let requestMetrics: RequestMetrics
     let bodyMemory: MemoryBudget
     let responseMemory: MemoryBudget
     let requestPrefix = UInt32.random(in: .min ... .max)
@@ -38,6 +39,7 @@ final class ServerCore: Sendable {
     ) {
         self.settings = settings
         self.router = router
+        requestMetrics = RequestMetrics(router)
         self.timers = timers
         self.logger = logger
         self.problems = problems
@@ -54,8 +56,6 @@ final class ServerCore: Sendable {
     }
 
     func nextRequestNumber() -> UInt64 { requests.add(1, ordering: .relaxed).newValue }
-
-    var requestCount: UInt64 { requests.load(ordering: .relaxed) }
 
     // MARK: Connections
 

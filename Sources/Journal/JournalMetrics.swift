@@ -12,6 +12,7 @@ struct JournalMetrics: Sendable {
     let usedBytes = Gauge(label: "postrider_journal_used_bytes")
     let slowSyncs = Counter(label: "postrider_journal_slow_syncs_total")
     let housekeepingStalled = Gauge(label: "postrider_journal_housekeeping_stalled")
+    let reserveInUse = Gauge(label: "postrider_journal_reserve_in_use")
     let unlinkFailures = Counter(label: "postrider_journal_unlink_failures_total")
     let refused: [String: Counter] = Dictionary(
         uniqueKeysWithValues: ["no_space", "stalled", "failed", "queue_full", "too_large", "closed"].map {

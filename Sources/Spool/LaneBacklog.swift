@@ -9,6 +9,10 @@ public import Records
 /// deliver; a refusal takes them off again. How many recovered records a lane has nobody knows before it has read
 /// through them: until then the number is what was found so far, and at least 1.
 ///
+/// It also knows how old the oldest of them is. Records say when they were accepted once they are published; recovered
+/// ones when the lane finds them, if the gateway set their timestamp. Of others nothing is known: they count from the
+/// start of this process.
+///
 /// Any thread may call; one lock for each lane, so that intake into one topic does not wait for another's.
 final class LaneBacklog: Sendable {
     private struct State {
@@ -18,6 +22,10 @@ final class LaneBacklog: Sendable {
         /// Recovered records below were counted, whoever reads them again.
         var countedTo = LSN.zero
         var recovered: LSN
+        /// Of recovered records.
+        var recoveredAges = LaneAges()
+        /// Of those of this process.
+        var ages = LaneAges()
 
         /// Before the lane has read through what was recovered.
         var least: Int { countedTo < recovered ? 1 : 0 }
@@ -28,15 +36,31 @@ final class LaneBacklog: Sendable {
             let left = topics[topic, default: 0] + count
             topics[topic] = left == 0 ? nil : left
         }
+
+        mutating func settle(below lsn: LSN) {
+            if records <= 0 {
+                ages.removeAll()
+                recoveredAges.removeAll()
+            } else if lsn < recovered {
+                recoveredAges.settle(below: lsn)
+            } else {
+                recoveredAges.removeAll()
+                ages.settle(below: lsn)
+            }
+        }
     }
 
     private let state: Lock<State>
     private let gauge: Gauge
+    private let clock: any TimeSource
+    private let startedMs: Int64
 
     /// - Parameters:
     ///   - scanned: nothing of the lane below is undelivered.
     ///   - recovered: end of what an earlier process left.
-    init(lane: Int, scanned: LSN, recovered: LSN) {
+    init(lane: Int, scanned: LSN, recovered: LSN, clock: any TimeSource) {
+        self.clock = clock
+        startedMs = Self.milliseconds(clock)
         state = Lock(State(countedTo: scanned, recovered: recovered))
         gauge = Gauge(label: "postrider_lane_lag_records", dimensions: [("lane", String(lane))])
     }
@@ -49,19 +73,51 @@ final class LaneBacklog: Sendable {
     /// New ones went to the journal.
     func add(_ topic: TopicName, _ count: Int) { state.withLock { $0.add(topic, count) } }
 
-    /// Settled: delivered, or dead.
-    func remove(_ settled: TopicCounts) {
-        state.withLock { state in settled.forEach { state.add($0, -$1) } }
+    /// They are about to be published: nobody has seen them yet.
+    func accepted(from lsn: LSN) {
+        let nowMs = Self.milliseconds(clock)
+        state.withLock { $0.ages.add(lsn, atMs: nowMs) }
+    }
+
+    /// Settled: delivered, or dead. - Parameter scanned: nothing of the lane below is unsettled.
+    func remove(_ settled: TopicCounts, scanned: LSN) {
+        state.withLock { state in
+            settled.forEach { state.add($0, -$1.records) }
+            state.settle(below: scanned)
+        }
+    }
+
+    /// Since the oldest of the records was accepted; zero without any.
+    var age: Duration {
+        let oldestMs = state.withLock { state -> Int64? in
+            guard state.reported > 0 else { return nil }
+            if let recovered = state.recoveredAges.oldestMs { return recovered }
+            return state.least > 0 ? startedMs : state.ages.oldestMs ?? startedMs
+        }
+        return oldestMs.map { .milliseconds(max(0, Self.milliseconds(clock) - $0)) } ?? .zero
+    }
+
+    /// Signed, so that what happened before the machine's start has a place too.
+    private static func milliseconds(_ clock: any TimeSource) -> Int64 {
+        Int64(clamping: clock.now().nanoseconds / 1_000_000)
     }
 
     /// Refused after all.
     func remove(_ topic: TopicName, _ count: Int) { add(topic, -count) }
 
     /// The lane's reader found these records of the lane, ascending, and nothing else of it before `end`.
-    func read(_ found: some Sequence<(lsn: LSN, topic: TopicName)>, end: LSN) {
+    ///
+    /// - Parameter found: with the time at which each was accepted, in milliseconds since 1970 UTC; nil: unknown.
+    func read(_ found: some Sequence<(lsn: LSN, topic: TopicName, acceptedMs: Int64?)>, end: LSN) {
+        let (nowMs, wallMs) = (Self.milliseconds(clock), clock.wallMilliseconds())
         let counted = state.withLock { state in
             guard state.countedTo < state.recovered else { return false }
-            for (lsn, topic) in found where lsn >= state.countedTo && lsn < state.recovered { state.add(topic, 1) }
+            for (lsn, topic, acceptedMs) in found where lsn >= state.countedTo && lsn < state.recovered {
+                state.add(topic, 1)
+                if let acceptedMs {
+                    state.recoveredAges.add(lsn, atMs: nowMs - (wallMs - max(0, acceptedMs)))
+                }
+            }
             state.countedTo = max(state.countedTo, end)
             return true
         }
@@ -76,8 +132,19 @@ final class LaneBacklog: Sendable {
 /// How many records of a request, or of a hand-over, each topic has. Nearly every one has one topic, which takes no
 /// memory of its own.
 public struct TopicCounts: Sendable {
-    private var first: (topic: TopicName, count: Int)?
-    private var others: [TopicName: Int] = [:]
+    struct Sum: Sendable {
+        var records = 0
+        /// Keys, values and headers, where whoever added them said so.
+        var bytes = 0
+
+        mutating func add(bytes: Int) {
+            records += 1
+            self.bytes += bytes
+        }
+    }
+
+    private var first: (topic: TopicName, sum: Sum)?
+    private var others: [TopicName: Sum] = [:]
 
     public init(_ topics: some Sequence<TopicName> = []) {
         for topic in topics { add(topic) }
@@ -85,13 +152,17 @@ public struct TopicCounts: Sendable {
 
     public var isEmpty: Bool { first == nil }
 
-    public mutating func add(_ topic: TopicName) {
-        if first == nil { first = (topic, 0) }
-        if first?.topic == topic { first?.count += 1 } else { others[topic, default: 0] += 1 }
+    public mutating func add(_ topic: TopicName, bytes: Int = 0) {
+        if first == nil { first = (topic, Sum()) }
+        if first?.topic == topic {
+            first?.sum.add(bytes: bytes)
+        } else {
+            others[topic, default: Sum()].add(bytes: bytes)
+        }
     }
 
-    func forEach(_ body: (TopicName, Int) -> Void) {
-        if let first { body(first.topic, first.count) }
-        for (topic, count) in others { body(topic, count) }
+    func forEach(_ body: (TopicName, Sum) -> Void) {
+        if let first { body(first.topic, first.sum) }
+        for (topic, sum) in others { body(topic, sum) }
     }
 }
