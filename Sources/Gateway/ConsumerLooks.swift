@@ -68,13 +68,12 @@ final class ConsumerLooks: Sendable {
         consumers.describe(name) { [self] result in
             switch result {
             case .success(let description): state.withLock { $0.finding.add(description) }
-            // Forgotten meanwhile.
-            case .failure(.unknownConsumer): break
             case .failure(.unavailable):
                 // Where the broker does not answer for one, the next would only wait as long.
                 failed.increment(by: names.count)
                 return finish()
-            case .failure: failed.increment()
+            // Forgotten meanwhile, or of a form that this version does not know: nothing is to be said of it.
+            case .failure: break
             }
             look(names.dropFirst())
         }

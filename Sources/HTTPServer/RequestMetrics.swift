@@ -14,15 +14,17 @@ final class RequestMetrics: Sendable {
         var parked: MonotonicInstant?
     }
 
-    private struct RouteSeries {
-        /// By method and status.
-        var requests: [Key: Counter] = [:]
-        var times: [String: (request: Timer, parked: Timer?)] = [:]
+    private struct Timers {
+        let request: Timer
+        /// Made with the first request that is parked.
+        var parked: Timer?
     }
 
-    private struct Key: Hashable {
-        var method: String
-        var status: Int
+    private struct RouteSeries {
+        /// By status and method.
+        var requests: [Int: Counter] = [:]
+        /// By method.
+        var timers = [Timers?](repeating: nil, count: RequestMetrics.methods.count)
     }
 
     private let patterns: [String]
@@ -40,37 +42,47 @@ final class RequestMetrics: Sendable {
     ///   - route: its place in the router's table; nil: none matched.
     ///   - method: nil: one that no route has.
     func count(route: Int?, method: HTTPMethod?, status: Int, _ times: Times, now: MonotonicInstant) {
-        let route = route ?? patterns.count - 1
-        let method = method?.rawValue ?? "other"
-        let key = Key(method: method, status: status)
-        let known = routes[route].withLock { ($0.requests[key], $0.times[method]) }
-        (known.0 ?? addCounter(route, key)).increment()
+        let (route, method) = (route ?? patterns.count - 1, Self.index(method))
+        let key = status << 3 | method
+        let (counter, known) = routes[route].withLock { ($0.requests[key], $0.timers[method]) }
+        (counter ?? addCounter(route, method, status, key)).increment()
         guard let dispatched = times.dispatched else { return }
-        var timers = known.1
-        if timers == nil || timers?.parked == nil && times.parked != nil {
-            timers = addTimers(route, method, parked: times.parked != nil)
-        }
-        timers?.request.recordNanoseconds(((times.parked ?? now) - dispatched).wholeNanoseconds)
-        if let parked = times.parked { timers?.parked?.recordNanoseconds((now - parked).wholeNanoseconds) }
+        var timers = known ?? Timers(request: timer("postrider_http_request_seconds", route, method))
+        let isFirstParked = times.parked != nil && timers.parked == nil
+        if isFirstParked { timers.parked = timer("postrider_http_parked_seconds", route, method) }
+        if known == nil || isFirstParked { routes[route].withLock { $0.timers[method] = timers } }
+        timers.request.recordNanoseconds(((times.parked ?? now) - dispatched).wholeNanoseconds)
+        if let parked = times.parked { timers.parked?.recordNanoseconds((now - parked).wholeNanoseconds) }
     }
 
     // Looked up outside the lock, as the registry has its own; who comes second gets the same series.
 
-    private func addCounter(_ route: Int, _ key: Key) -> Counter {
-        let counter = Counter(
-            label: "postrider_http_requests_total",
-            dimensions: [("route", patterns[route]), ("method", key.method), ("status", String(key.status))])
+    private func addCounter(_ route: Int, _ method: Int, _ status: Int, _ key: Int) -> Counter {
+        let labels = dimensions(route, method) + [("status", String(status))]
+        let counter = Counter(label: "postrider_http_requests_total", dimensions: labels)
         routes[route].withLock { $0.requests[key] = counter }
         return counter
     }
 
-    private func addTimers(_ route: Int, _ method: String, parked: Bool) -> (request: Timer, parked: Timer?) {
-        let dimensions = [("route", patterns[route]), ("method", method)]
-        let timers = (
-            request: Timer(label: "postrider_http_request_seconds", dimensions: dimensions),
-            parked: parked ? Timer(label: "postrider_http_parked_seconds", dimensions: dimensions) : nil
-        )
-        routes[route].withLock { $0.times[method] = timers }
-        return timers
+    private func timer(_ label: String, _ route: Int, _ method: Int) -> Timer {
+        Timer(label: label, dimensions: dimensions(route, method))
+    }
+
+    private func dimensions(_ route: Int, _ method: Int) -> [(String, String)] {
+        [("route", patterns[route]), ("method", Self.methods[method])]
+    }
+
+    private static let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "other"]
+
+    /// Its place in `methods`. (Found without hashing or comparing text: every request comes here.)
+    private static func index(_ method: HTTPMethod?) -> Int {
+        switch method {
+        case .get: 0
+        case .head: 1
+        case .post: 2
+        case .put: 3
+        case .delete: 4
+        case nil: 5
+        }
     }
 }

@@ -131,6 +131,13 @@ import Testing
 
     @Test func requests_AreCountedByRouteMethodAndStatus() throws {
         let (_, client) = try busy()
+        for (method, target, status) in [
+            ("PUT", "/v1/topics/made", 201), ("DELETE", "/v1/topics/unheard-of", 404), ("OPTIONS", "/healthz", 204),
+            ("HEAD", "/healthz", 200),
+        ] {
+            let answer = try client.request(method, target)
+            #expect(answer.status == status, "\(method) \(target)")
+        }
         let scrape = try scrape(client)
         func requests(_ route: String, _ method: String, _ status: String) -> Double? {
             scrape.value(
@@ -140,6 +147,10 @@ import Testing
         #expect(requests("/v1/topics/{topic}", "POST", "200") == 1)
         #expect(requests("/v1/topics/{topic}", "GET", "404") == 1)
         #expect(requests("none", "GET", "404") == 1)
+        #expect(requests("/healthz", "HEAD", "200") == 1)
+        #expect(requests("/v1/topics/{topic}", "PUT", "201") == 1)
+        #expect(requests("/v1/topics/{topic}", "DELETE", "404") == 1)
+        #expect(requests("none", "other", "204") == 1)
         // No path of a client's gets into a label.
         #expect(!scrape.text.contains("/no/such/place") && !scrape.text.contains("unheard-of"))
         let produce = ["route": "/v1/topics/{topic}", "method": "POST"]
