@@ -16,6 +16,12 @@ final class ConsumerLooks: Sendable {
     static let interval = Duration.seconds(15)
     /// Consumers that are looked at, in the order of their names; the others' lag is not known.
     static let consumersMax = 1_000
+    /// A failure that took longer is no refusal but a silence, and the next question would only wait as long: the round
+    /// ends.
+    static let silence = Duration.seconds(1)
+
+    typealias Describe =
+        @Sendable (ConsumerName, @escaping @Sendable (Result<ConsumerDescription, ConsumerError>) -> Void) -> Void
 
     private struct State {
         var isStopped = false
@@ -26,14 +32,28 @@ final class ConsumerLooks: Sendable {
         var finding = ConsumerFindings()
     }
 
-    private let consumers: Consumers
+    private let list: @Sendable () throws(ConsumerError) -> [ConsumerName]
+    private let describe: Describe
     private let timers: any Timers
     private let clock: any TimeSource
     private let state = Lock(State())
     private let failed = Counter(label: "postrider_consumer_looks_failed_total")
 
-    init(_ consumers: Consumers, clock: any TimeSource, timers: any Timers) {
-        self.consumers = consumers
+    convenience init(_ consumers: Consumers, clock: any TimeSource, timers: any Timers) {
+        self.init(
+            list: { () throws(ConsumerError) in try consumers.list() },
+            describe: { consumers.describe($0, completion: $1) }, clock: clock, timers: timers)
+    }
+
+    /// - Parameters:
+    ///   - list: sorted.
+    ///   - describe: as `Consumers.describe`.
+    init(
+        list: @escaping @Sendable () throws(ConsumerError) -> [ConsumerName], describe: @escaping Describe,
+        clock: any TimeSource, timers: any Timers
+    ) {
+        self.list = list
+        self.describe = describe
         self.clock = clock
         self.timers = timers
     }
@@ -54,7 +74,7 @@ final class ConsumerLooks: Sendable {
     private func round() {
         let names: [ConsumerName]
         do throws(ConsumerError) {
-            names = try consumers.list()
+            names = try list()
         } catch {
             // The store has not said which there are, or the gateway stops.
             return finish()
@@ -65,17 +85,21 @@ final class ConsumerLooks: Sendable {
 
     private func look(_ names: ArraySlice<ConsumerName>) {
         guard let name = names.first, !state.withLock({ $0.isStopped }) else { return finish() }
-        consumers.describe(name) { [self] result in
+        let asked = clock.now()
+        describe(name) { [self] result in
             switch result {
-            case .success(let description): state.withLock { $0.finding.add(description) }
-            case .failure(.unavailable):
-                // Where the broker does not answer for one, the next would only wait as long.
+            case .success(let description):
+                state.withLock { $0.finding.add(description) }
+                return look(names.dropFirst())
+            case .failure(.unavailable) where clock.now() - asked > Self.silence:
                 failed.increment(by: names.count)
                 return finish()
+            case .failure(.unavailable): failed.increment()
             // Forgotten meanwhile, or of a form that this version does not know: nothing is to be said of it.
             case .failure: break
             }
-            look(names.dropFirst())
+            // What fails may do so at once, on this very thread: a thousand of them must not stand on its stack.
+            next(at: asked) { $0.look(names.dropFirst()) }
         }
     }
 
@@ -83,8 +107,16 @@ final class ConsumerLooks: Sendable {
         state.withLock { state in
             state.found = state.finding
             state.finding = ConsumerFindings()
+        }
+        next(at: clock.now() + Self.interval) { $0.round() }
+    }
+
+    private func next(at instant: MonotonicInstant, _ step: @escaping @Sendable (ConsumerLooks) -> Void) {
+        state.withLock { state in
             guard !state.isStopped else { return }
-            state.timer = timers.schedule(at: clock.now() + Self.interval) { [weak self] in self?.round() }
+            state.timer = timers.schedule(at: instant) { [weak self] in
+                if let self { step(self) }
+            }
         }
     }
 }
