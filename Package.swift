@@ -117,7 +117,8 @@ let package = Package(
             "GatewayTests",
             [
                 "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
-                "KafkaTestSupport", "Primitives", "Records", "TestSupport", .product(name: "Yams", package: "Yams"),
+                "KafkaTestSupport", "Primitives", "Records", "Telemetry", "TestSupport",
+                .product(name: "Yams", package: "Yams"),
             ]),
         tests(
             "APITests",
@@ -130,13 +131,16 @@ let package = Package(
             "EndToEndTests",
             [
                 "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
-                "KafkaTestSupport", "Primitives", "TestSupport",
+                "KafkaTestSupport", "Primitives", "Telemetry", "TestSupport",
             ]),
         .target(
             name: "SpoolTestSupport", dependencies: ["Spool", "Store", "Primitives", "Records", "TestSupport"],
             path: "Tests/SpoolTestSupport", swiftSettings: settings),
         tests(
-            "SpoolTests", ["Spool", "SpoolTestSupport", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
+            "SpoolTests",
+            [
+                "Spool", "SpoolTestSupport", "Journal", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log,
+            ]),
         tests(
             "ForwarderTests",
             [
@@ -148,7 +152,8 @@ let package = Package(
             name: "JournalAttack",
             dependencies: ["CChecksum", "Journal", "Primitives", "Records", "TestSupport", log],
             path: "Tests/JournalAttack", swiftSettings: settings),
-        .target(name: "JournalFuzz", dependencies: ["JournalAttack"], path: "Tests/JournalFuzz", swiftSettings: settings),
+        .target(
+            name: "JournalFuzz", dependencies: ["JournalAttack"], path: "Tests/JournalFuzz", swiftSettings: settings),
         tests("JournalTests", ["Journal", "JournalAttack", "Primitives", "Records", "TestSupport"]),
         tests("ChecksumTests", ["CChecksum", "Primitives", "TestSupport"]),
         tests("JSONTests", ["JSON", "Primitives", "TestSupport"]),
@@ -161,7 +166,9 @@ let package = Package(
             ]),
         tests("TidyTests", ["Primitives"]),
         tests("RecordsTests", ["Records", "Primitives", "TestSupport"]),
-        tests("TelemetryTests", ["Telemetry", "Primitives", "TestSupport", log, metrics]),
+        tests(
+            "TelemetryTests",
+            ["Telemetry", "Primitives", "TestSupport", log, metrics, .product(name: "Yams", package: "Yams")]),
         tests("StoreTests", ["Store", "Primitives", "TestSupport"]),
         tests("OutcomesTests", ["Outcomes", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
@@ -174,7 +181,7 @@ let package = Package(
         tests(
             "KafkaBrokerTests",
             ["KafkaBroker", "KafkaTestSupport", "CRdkafka", "Broker", "Primitives", "Records", "TestSupport", log]),
-        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records", "TestSupport"]),
+        tests("DeadLettersTests", ["DeadLetters", "Store", "Primitives", "Records", "Telemetry", "TestSupport"]),
         tests("HTTPServerTests", ["HTTPServer", "CZlib", "Primitives", "TestSupport", log]),
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]

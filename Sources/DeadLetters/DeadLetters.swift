@@ -1,3 +1,4 @@
+public import CoreMetrics
 public import Primitives
 public import Records
 public import Store
@@ -32,13 +33,16 @@ public final class DeadLetters: Sendable {
     // disk anyway.
     let file: Lock<DeadLetterFile>
     let settings: DeadLettersSettings
-    let metrics = DeadLetterMetrics()
+    let metrics: DeadLetterMetrics
 
     /// Opens the store in `directory`, creating both; its parent must exist.
+    ///
+    /// - Parameter metrics: where its series go.
     public init(
         directory: String, settings: DeadLettersSettings = DeadLettersSettings(),
-        fileSystem: any FileSystem = SystemFileSystem()
+        fileSystem: any FileSystem = SystemFileSystem(), metrics: any MetricsFactory = MetricsSystem.factory
     ) throws(StoreError) {
+        self.metrics = DeadLetterMetrics(metrics)
         do throws(FileSystemError) {
             try fileSystem.createDirectory(directory)
         } catch {
@@ -102,11 +106,17 @@ public final class DeadLetters: Sendable {
     ///
     /// - Returns: false when there is none with this LSN.
     public func finalize(lsn: LSN) throws(StoreError) -> Bool {
-        try change { (file) throws(StoreError) in
+        var dead: String?
+        let isKnown = try change { (file) throws(StoreError) in
             guard let letter = try file.find(lsn) else { return false }
-            if letter.state == .pending { try file.move(letter, to: .final) }
+            if letter.state == .pending {
+                try file.move(letter, to: .final)
+                dead = letter.code
+            }
             return true
         }
+        if let dead { metrics.countDead(dead) }
+        return isKnown
     }
 
     /// Decides what a crash left pending, by the checkpoint read back from the broker: at or under it the hand-over
@@ -115,20 +125,23 @@ public final class DeadLetters: Sendable {
     ///
     /// - Returns: those that became final, in order.
     public func reconcile(lane: Int, recoveredCheckpoint: LSN) throws(StoreError) -> [LSN] {
-        try change { (file) throws(StoreError) in
-            var dead: [LSN] = []
+        let (dead, codes) = try change { (file) throws(StoreError) -> ([LSN], [String]) in
+            var (dead, codes): ([LSN], [String]) = ([], [])
             let lane = Value.integer(Int64(lane))
             try file.decided.forEach(lane, Value(lsn: recoveredCheckpoint)) { row throws(StoreError) in
                 dead.append(LSN(stored: row.integer(0)))
                 return .next
             }
             for lsn in dead {
+                if let letter = try file.find(lsn) { codes.append(letter.code) }
                 try file.setState.run(.integer(DeadLetter.State.final.rawValue), .integer(0), Value(lsn: lsn))
             }
             try file.removePending.run(lane, Value(lsn: recoveredCheckpoint))
             if !dead.isEmpty || file.connection.changes > 0 { try file.count() }
-            return dead
+            return (dead, codes)
         }
+        for code in codes { metrics.countDead(code) }
+        return dead
     }
 
     // MARK: - Looking

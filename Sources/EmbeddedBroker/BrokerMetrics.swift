@@ -29,7 +29,7 @@ struct BrokerMetrics: Sendable {
         records.increment(by: Int64(changes.records))
         bytes.increment(by: changes.recordBytes)
         expired.increment(by: Int64(changes.expiredRecords))
-        outcomes.count(OutcomeChanges(expired: changes.expiredOutcomes))
+        outcomes.count(changes.outcomes)
         commitSeconds.record(duration.inSeconds)
     }
 

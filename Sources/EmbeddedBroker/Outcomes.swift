@@ -13,7 +13,7 @@ extension Writer {
             // This file is older than the spool, or what lies between was assumed to be delivered.
             try outcomes.missing(through: handOver.checkpoint.lsn, of: handOver.sink, &ledger.outcomes)
         }
-        pending.expiredOutcomes += try outcomes.keep(
+        pending.outcomes += try outcomes.keep(
             deliveries, of: handOver.sink, atMs: retentionClock.wallMilliseconds(clock), settings.outcomes,
             &ledger.outcomes)
     }

@@ -21,8 +21,7 @@ struct PendingChanges {
     var records = 0
     var recordBytes: Int64 = 0
     var expiredRecords = 0
-    /// Records whose outcomes retention took.
-    var expiredOutcomes = 0
+    var outcomes = OutcomeChanges()
 }
 
 /// The one writer of the file. Owned by the writer thread; jobs run on it, see `WriterLoop`.

@@ -2,7 +2,7 @@ public import Records
 
 /// What a lane is doing, for readiness and status pages.
 public struct LaneStatus: Hashable, Sendable {
-    public enum State: String, Sendable {
+    public enum State: String, CaseIterable, Sendable {
         /// Opening its sink: nothing is forwarded yet.
         case opening
         /// Forwarding, or waiting for records.

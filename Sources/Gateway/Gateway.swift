@@ -31,6 +31,7 @@ public final class Gateway: Sendable {
     private let broker: BrokerParts
     private let forwarder: Forwarder
     private let consumers: Consumers
+    private let consumerLooks: ConsumerLooks
     private let lookups: WorkQueue
     private let server: HTTPServer
     private let stopping: Lock<Bool>
@@ -141,6 +142,12 @@ public final class Gateway: Sendable {
                 }
             },
             broker: broker.health, isStopping: { stopping.withLock { $0 } })
+        let looks = ConsumerLooks(consumers, clock: clock, timers: timers)
+        consumerLooks = looks
+        let series = GatewaySeries(
+            version: Self.version, settings: settings, spool: spool, forwarder: forwarder, clock: clock,
+            closed: { stopping.withLock { $0 } ? "stopping" : spool.intakeClosed })
+        metrics.collect { series.samples() + looks.samples }
         let api = API(
             settings: settings.limits, spool: spool, consumers: consumers, topics: broker.topics,
             records: broker.source,
@@ -158,6 +165,7 @@ public final class Gateway: Sendable {
             throw error
         }
         Self.watchReadiness(api, timers)
+        looks.start()
         log.notice(
             "serving",
             metadata: [
@@ -244,6 +252,7 @@ public final class Gateway: Sendable {
         if delay > .zero {
             _ = Monitor(()).wait(until: SystemClock().now() + delay) { _ -> Void? in nil }
         }
+        consumerLooks.stop()
         server.stop(deadline: SystemClock().now() + settings.stopTimeout)
         let left = Monitor(false)
         consumers.stop {

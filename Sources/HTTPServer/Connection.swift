@@ -99,7 +99,17 @@ final class Connection: @unchecked Sendable {
     /// the interim 100 precedes the first byte of the body.
     func refuseRaw(_ problem: ServerProblem) {
         let (bytes, told) = rawAnswer(problem, limitHeaders + core.browsers.headers(corsOrigin: upload.corsOrigin))
+        core.requestMetrics.count(
+            route: upload.match?.route, method: upload.method, status: problem.status, RequestMetrics.Times(),
+            now: core.clock.now())
         exchange.withLock { $0.writeRaw(bytes, told, to: descriptor) }
+    }
+
+    /// Of the request that is on the connection.
+    private func count(_ response: HTTPResponse) {
+        core.requestMetrics.count(
+            route: upload.match?.route, method: upload.method, status: response.status, exchange.withLock { $0.times },
+            now: core.clock.now())
     }
 
     private func rawAnswer(
@@ -131,6 +141,7 @@ final class Connection: @unchecked Sendable {
     }
 
     private func queue(_ response: HTTPResponse, closes: Bool) -> MHD_Result {
+        count(response)
         let id = RequestID(prefix: core.requestPrefix, number: requestNumber)
         told = RequestLog.Told(response, number: requestNumber)
         var response = response

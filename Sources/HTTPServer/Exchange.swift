@@ -53,6 +53,9 @@ struct Exchange {
     private var dispatchedAt: MonotonicInstant?
     private var parkedAt: MonotonicInstant?
     private var answeredAt: MonotonicInstant?
+
+    var times: RequestMetrics.Times { RequestMetrics.Times(dispatched: dispatchedAt, parked: parkedAt) }
+
     /// Bytes of response memory that belong to this exchange.
     var reservedBytes = 0
     /// Bytes of body memory that belong to it, from the handler on.

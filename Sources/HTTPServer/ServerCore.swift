@@ -12,6 +12,7 @@ final class ServerCore: Sendable {
     let logger: Logger
     let requestLog: RequestLog
     let metrics = ServerMetrics()
+    let requestMetrics: RequestMetrics
     let bodyMemory: MemoryBudget
     let responseMemory: MemoryBudget
     let requestPrefix = UInt32.random(in: .min ... .max)
@@ -40,6 +41,7 @@ final class ServerCore: Sendable {
     ) {
         self.settings = settings
         self.router = router
+        requestMetrics = RequestMetrics(router)
         self.timers = timers
         self.logger = logger
         requestLog = RequestLog(requestLogger, settings.requestLog)
@@ -58,8 +60,6 @@ final class ServerCore: Sendable {
     }
 
     func nextRequestNumber() -> UInt64 { requests.add(1, ordering: .relaxed).newValue }
-
-    var requestCount: UInt64 { requests.load(ordering: .relaxed) }
 
     // MARK: Connections
 

@@ -1,8 +1,7 @@
 import CoreMetrics
 
-/// What the server counts. Counters of the common path are taken from what exists anyway, once a sweep.
+/// What the server counts besides requests (`RequestMetrics`). Gauges are taken from what exists anyway, once a sweep.
 struct ServerMetrics: Sendable {
-    let requests = Counter(label: "postrider_http_requests_total")
     let connections = Gauge(label: "postrider_http_connections")
     let parked = Gauge(label: "postrider_http_parked_requests")
     let bodyBytes = Gauge(label: "postrider_http_body_memory_bytes")

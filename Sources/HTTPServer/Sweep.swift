@@ -12,12 +12,11 @@ final class Sweep: Sendable {
     init(_ core: ServerCore) {
         let stopping = stopping
         thread = WorkerThread(name: "http-sweep") {
-            var counted: UInt64 = 0
             while true {
                 let next = core.clock.now() + core.settings.sweepInterval
                 if stopping.wait(until: next, for: { $0 ? true : nil }) != nil { return }
                 Self.sweep(core)
-                Self.report(core, &counted)
+                Self.report(core)
             }
         }
     }
@@ -42,10 +41,7 @@ final class Sweep: Sendable {
         }
     }
 
-    private static func report(_ core: ServerCore, _ counted: inout UInt64) {
-        let count = core.requestCount
-        core.metrics.requests.increment(by: Int64(count - counted))
-        counted = count
+    private static func report(_ core: ServerCore) {
         let usage = core.usage
         core.metrics.connections.record(usage.connections)
         core.metrics.parked.record(usage.parked)

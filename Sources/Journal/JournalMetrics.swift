@@ -15,6 +15,7 @@ struct JournalMetrics: Sendable {
     let housekeepingStalled = Gauge(label: "postrider_journal_housekeeping_stalled")
     private let recoveryReadBytes = Gauge(label: "postrider_recovery_read_bytes")
     private let recoveryVerifiedRecords = Gauge(label: "postrider_recovery_verified_records")
+    let reserveInUse = Gauge(label: "postrider_journal_reserve_in_use")
     let unlinkFailures = Counter(label: "postrider_journal_unlink_failures_total")
     let refused: [String: Counter] = Dictionary(
         uniqueKeysWithValues: ["no_space", "stalled", "failed", "queue_full", "too_large", "closed"].map {

@@ -210,6 +210,7 @@ final class Keeper: @unchecked Sendable {
     private func makeReserve() throws(FileSystemError) {
         try reserveFile().allocate(Int64(shared.settings.reserveBytes))
         reserveIsFull = true
+        shared.metrics.reserveInUse.record(0)
     }
 
     /// Gives its space to outcomes, dead letters and broker state.
@@ -217,6 +218,7 @@ final class Keeper: @unchecked Sendable {
         do throws(FileSystemError) {
             try reserveFile().truncate(0)
             reserveIsFull = false
+            shared.metrics.reserveInUse.record(1)
         } catch {
             shared.log.error("the reserve could not be emptied", metadata: ["error": "\(error)"])
         }

@@ -95,8 +95,7 @@ public final class OutcomeFile: Sendable {
     public func keep(_ deliveries: [Delivery], lane: Int) throws(StoreError) {
         try change { (file, key) throws(StoreError) in
             let now = file.clock.wallMilliseconds(clock)
-            return OutcomeChanges(
-                expired: try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals))
+            return try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals)
         }
     }
 

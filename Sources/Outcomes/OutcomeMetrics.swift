@@ -4,12 +4,21 @@ public import CoreMetrics
 public struct OutcomeChanges: Sendable {
     /// Rows of hand-overs that were not committed.
     public var voided: Int
-    /// Records whose rows retention took.
+    /// Records whose rows went, because they were too old or too much.
     public var expired: Int
+    /// Of those, records that were not too old.
+    public var early: Int
 
-    public init(voided: Int = 0, expired: Int = 0) {
+    public init(voided: Int = 0, expired: Int = 0, early: Int = 0) {
         self.voided = voided
         self.expired = expired
+        self.early = early
+    }
+
+    public static func += (sum: inout OutcomeChanges, other: OutcomeChanges) {
+        sum.voided += other.voided
+        sum.expired += other.expired
+        sum.early += other.early
     }
 }
 
@@ -21,6 +30,7 @@ public struct OutcomeMetrics: Sendable {
     private let oldest: Gauge
     private let voided: Counter
     private let expired: Counter
+    private let early: Counter
 
     public init(_ factory: any MetricsFactory = MetricsSystem.factory) {
         rows = Gauge(label: "postrider_receipts_rows", factory: factory)
@@ -29,6 +39,7 @@ public struct OutcomeMetrics: Sendable {
         oldest = Gauge(label: "postrider_receipts_oldest_timestamp_seconds", factory: factory)
         voided = Counter(label: "postrider_receipts_voided_rows_total", factory: factory)
         expired = Counter(label: "postrider_receipts_expired_records_total", factory: factory)
+        early = Counter(label: "postrider_receipts_early_records_total", factory: factory)
     }
 
     public func report(_ totals: OutcomeTotals) {
@@ -41,5 +52,6 @@ public struct OutcomeMetrics: Sendable {
     public func count(_ changes: OutcomeChanges) {
         voided.increment(by: Int64(changes.voided))
         expired.increment(by: Int64(changes.expired))
+        early.increment(by: Int64(changes.early))
     }
 }

@@ -90,14 +90,16 @@ public final class OutcomeRows {
     /// - Parameters:
     ///   - deliveries: in LSN order; none: nothing is kept.
     ///   - atMs: now, as retention sees it (`RetentionClock`).
-    /// - Returns: the records that retention took for it.
+    /// - Returns: what went for it.
     public func keep(
         _ deliveries: [Delivery], of key: OutcomeLane, atMs: Int64, _ settings: OutcomesSettings,
         _ totals: inout OutcomeTotals
-    ) throws(StoreError) -> Int {
-        guard let first = deliveries.first?.lsn, let last = deliveries.last?.lsn else { return 0 }
+    ) throws(StoreError) -> OutcomeChanges {
+        guard let first = deliveries.first?.lsn, let last = deliveries.last?.lsn else {
+            return OutcomeChanges()
+        }
         try addLane(key, missing: .zero, &totals)
-        guard var lane = totals.lanes[key] else { return 0 }
+        guard var lane = totals.lanes[key] else { return OutcomeChanges() }
         if lane.last >= first {
             try supersede(from: first, &lane)
             totals.oldest = nil
@@ -168,15 +170,16 @@ public final class OutcomeRows {
     /// Removes the oldest rows that are too old or too much, at most `trimmedMax`. The newest stays.
     private func trim(
         _ settings: OutcomesSettings, _ nowMs: Int64, _ totals: inout OutcomeTotals
-    ) throws(StoreError) -> Int {
+    ) throws(StoreError) -> OutcomeChanges {
         let oldestMs = nowMs - settings.retention.wholeMilliseconds
-        var records: Int64 = 0
+        var changes = OutcomeChanges()
         for _ in 0..<OutcomesSettings.trimmedMax {
             guard let row = totals.oldest, row.number < totals.number,
                 row.atMs < oldestMs || totals.bytes > settings.bytesMax
             else { break }
             try delete.run(.integer(row.number))
-            records += row.records
+            changes.expired += Int(row.records)
+            if row.atMs >= oldestMs { changes.early += Int(row.records) }
             if let found = totals.lanes.first(where: { $0.value.number == row.lane }) {
                 var lane = found.value
                 lane.forgotten = max(lane.forgotten, row.last)
@@ -185,7 +188,7 @@ public final class OutcomeRows {
             }
             try findOldest(&totals)
         }
-        return Int(records)
+        return changes
     }
 
     // MARK: - Loading

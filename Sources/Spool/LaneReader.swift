@@ -211,7 +211,13 @@ public final class LaneReader {
         }
         found = taken[...]
         position = end
-        backlog.read(taken.indices.lazy.map { (taken[$0].lsn, taken[$0].spooled.topic) }, end: position)
+        let read = taken.lazy.map { lsn, _, spooled in
+            (
+                lsn: lsn, topic: spooled.topic,
+                acceptedMs: spooled.timestampIsGateways ? spooled.record.timestampMs : Int64?.none
+            )
+        }
+        backlog.read(read, end: position)
     }
 
     /// An operator accepted the loss: the lane goes on behind it.

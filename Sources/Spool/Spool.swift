@@ -33,6 +33,7 @@ public final class Spool: Sendable {
     private let parkerThread = Lock<WorkerThread?>(nil)
     let saver: RequestSaver
     private let saverThread = Lock<WorkerThread?>(nil)
+    private let accepted = AcceptedMetrics()
     private let quotaRefusals = Counter(label: "postrider_spool_quota_refusals_total")
     private let backlogRefusals = Counter(label: "postrider_spool_topic_backlog_refusals_total")
     private let damageRefusals = Counter(label: "postrider_spool_damaged_lane_refusals_total")
@@ -128,13 +129,14 @@ public final class Spool: Sendable {
         self.state = state
         self.wakeups = wakeups
         let backlogs = cursors.lanes.indices.map { lane in
-            LaneBacklog(
-                lane: lane, scanned: cursors.lanes[lane].undelivered, recovered: opened.end,
-                clock: clock)
+            LaneBacklog(lane: lane, scanned: cursors.lanes[lane].undelivered, recovered: opened.end, clock: clock)
         }
         self.backlogs = backlogs
         let hooks = JournalHooks(
             published: { lsns, tag, usedBytes in
+                for lane in wakeups.indices where tag & 1 << UInt64(lane) != 0 {
+                    backlogs[lane].accepted(from: lsns.lowerBound)
+                }
                 state.withLock { state in
                     state.durable = lsns.upperBound
                     state.usedBytes = usedBytes
@@ -238,25 +240,26 @@ public final class Spool: Sendable {
             if record.topic != last?.topic {
                 last = (record.topic, Records.lane(of: record.topic, lanes: settings.lanes))
             }
-            counts.add(record.topic)
+            counts.add(record.topic, bytes: record.record.bytes)
             body.append { SpoolRecordCodec.encode(record, lane: last?.lane ?? 0, stamp: stamp, to: &$0) }
             // With the first record only.
             stamp = nil
         }
         let count = records.count
         // Before the journal has them: a lane may deliver them before the completion runs.
-        counts.forEach { backlog(of: $0).add($0, $1) }
+        counts.forEach { backlog(of: $0).add($0, $1.records) }
         let fate = handed.map { handed in { @Sendable in handed.settle($0) } }
         journal.append(body, tag: lanes, fate: fate) { [counts, self] result in
             switch result {
             case .success(let appended):
+                accepted.count(counts)
                 completion(.success(Acceptance(first: appended.first, count: count, synced: appended.synced)))
             case .failure(let failure):
                 // What hangs stays counted: a sync that returns late publishes it.
                 if failure != .stalled(wasWritten: true) {
-                    counts.forEach { topic, count in
+                    counts.forEach { topic, sum in
                         let backlog = backlog(of: topic)
-                        backlog.remove(topic, count)
+                        backlog.remove(topic, sum.records)
                         backlog.report()
                     }
                 }
@@ -392,7 +395,7 @@ public final class Spool: Sendable {
         }
         state.withLock { $0.advance(lane: lane, delivered: delivered, undelivered: scanned) }
         if !settled.isEmpty {
-            backlogs[lane].remove(settled)
+            backlogs[lane].remove(settled, scanned: scanned)
             backlogs[lane].report()
         }
         for call in calls { call.told(call.news) }
@@ -414,7 +417,11 @@ public final class Spool: Sendable {
     /// through all of them.
     public func lagRecords(lane: Int) -> Int { backlogs[lane].records }
 
-    /// The same of one topic; at least 1 until its lane has read through what was recovered. Never blocks.
+    /// How long the oldest of them has been waiting; zero without any. Any thread.
+    public func lagAge(lane: Int) -> Duration { backlogs[lane].age }
+
+    /// As `lagRecords(lane:)`, of one topic; at least 1 until its lane has read through what was recovered. Never
+    /// blocks.
     public func lagRecords(topic: TopicName) -> Int { backlog(of: topic).records(of: topic) }
 
     // MARK: - Waiting for outcomes

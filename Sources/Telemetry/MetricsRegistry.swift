@@ -1,64 +1,28 @@
 public import CoreMetrics
 import Primitives
 
-/// A number computed at each scrape.
+/// A number computed at each scrape. What it is and counts, the table says.
 public struct MetricSample: Sendable {
-    public enum Kind: String, Sendable {
-        case counter
-        case gauge
-    }
-
     public var name: String
-    public var help: String
-    public var kind: Kind
     public var labels: [(name: String, value: String)]
     public var value: Double
 
-    public init(
-        _ name: String, help: String = "", kind: Kind = .gauge, labels: [(name: String, value: String)] = [],
-        value: Double
-    ) {
+    public init(_ name: String, labels: [(name: String, value: String)] = [], value: Double) {
         self.name = name
-        self.help = help
-        self.kind = kind
         self.labels = labels
         self.value = value
     }
 }
 
-/// Bounds and buckets of a registry.
-public struct MetricsOptions: Sendable {
-    /// Label values come from clients (topics, consumers), so each metric has at most this many series; further ones
-    /// are added up in one whose label values are all `other`.
-    public var seriesMax: Int
-    /// Upper bounds of timers, in seconds.
-    public var timerBounds: [Double]
-    /// Upper bounds of aggregating recorders, in their own unit; of those named `…_seconds` the timers' bounds hold.
-    public var recorderBounds: [Double]
-
-    public init(
-        seriesMax: Int = 200, timerBounds: [Double] = Self.timerBounds, recorderBounds: [Double] = Self.recorderBounds
-    ) {
-        precondition(seriesMax > 0)
-        self.seriesMax = seriesMax
-        self.timerBounds = timerBounds
-        self.recorderBounds = recorderBounds
-    }
-
-    /// From a fast disk's sync to a request's time-out.
-    public static let timerBounds = [
-        0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
-    ]
-
-    /// From single records to the bytes of the largest request.
-    public static let recorderBounds: [Double] = (0...12).map { Double(1 << (2 * $0)) }
-}
-
 /// Keeps every metric of the process and writes them as Prometheus text: the backend of swift-metrics.
 ///
 /// Counters, floating-point counters, meters and gauges become a counter or a gauge; timers (named `…_seconds`) and
-/// aggregating recorders become histograms. Names are taken as they are; what Prometheus does not allow in them becomes
-/// `_`. Looking a metric up takes a lock: look it up once and keep it. Any thread.
+/// aggregating recorders become histograms. HELP, buckets and the most series of each come from the table. Names are
+/// taken as they are; what Prometheus does not allow in them becomes `_`. Looking a metric up takes a lock: look it up
+/// once and keep it. Any thread.
+///
+/// A scrape reads memory only: each series' value, and what the collectors compute. It holds the registry's lock while
+/// it copies the list of series, and each histogram's for one copy.
 public final class MetricsRegistry: MetricsFactory {
     private struct Family {
         var kind: String
@@ -68,20 +32,17 @@ public final class MetricsRegistry: MetricsFactory {
 
     private struct State {
         var families: [String: Family] = [:]
-        var help: [String: String] = [:]
         var collectors: [@Sendable () -> [MetricSample]] = []
         var overflowed: UInt64 = 0
         var conflicts: UInt64 = 0
     }
 
-    private let options: MetricsOptions
+    private let table: [String: SeriesDescription]
     private let state = Lock(State())
 
-    public init(options: MetricsOptions = MetricsOptions()) { self.options = options }
-
-    /// Sets the metric's HELP line.
-    public func describe(_ name: String, _ help: String) {
-        state.withLock { $0.help[prometheusName(name)] = help }
+    /// - Parameter table: of the metrics that will be made; other names work too, without HELP and with default bounds.
+    public init(table: [SeriesDescription] = SeriesTable.all) {
+        self.table = Dictionary(table.map { (prometheusName($0.name), $0) }) { first, _ in first }
     }
 
     /// Adds numbers computed at each scrape, on the thread that scrapes. `body` must be short, must not block, and
@@ -96,7 +57,7 @@ public final class MetricsRegistry: MetricsFactory {
         var families: [String: PrometheusFamily] = [:]
         for (name, family) in state.families {
             families[name] = PrometheusFamily(
-                kind: family.kind, help: state.help[name],
+                kind: family.kind, help: table[name]?.help,
                 series: family.series.map { labels, series in
                     PrometheusSeries(
                         labels: labels, value: series.read(), bounds: (series as? HistogramSeries)?.bounds ?? [])
@@ -104,21 +65,16 @@ public final class MetricsRegistry: MetricsFactory {
         }
         // Outside the lock: collectors may take locks of their own.
         let own = [
-            MetricSample(
-                "postrider_metrics_overflowed_total", help: "Look-ups that ended in a series labelled other",
-                kind: .counter, value: Double(state.overflowed)),
-            MetricSample(
-                "postrider_metrics_conflicts_total", help: "Look-ups of a name that is another kind of metric",
-                kind: .counter, value: Double(state.conflicts)),
+            MetricSample("postrider_metrics_overflowed_total", value: Double(state.overflowed)),
+            MetricSample("postrider_metrics_conflicts_total", value: Double(state.conflicts)),
         ]
         for sample in state.collectors.flatMap({ $0() }) + own {
             let name = prometheusName(sample.name)
             let series = PrometheusSeries(
                 labels: prometheusLabels(sample.labels), value: .number(sample.value), bounds: [])
-            families[
-                name,
-                default: PrometheusFamily(kind: sample.kind.rawValue, help: sample.help, series: [])
-            ].series.append(series)
+            let kind = table[name]?.kind.name ?? (name.hasSuffix("_total") ? "counter" : "gauge")
+            families[name, default: PrometheusFamily(kind: kind, help: table[name]?.help, series: [])]
+                .series.append(series)
         }
         return prometheusText(families)
     }
@@ -141,13 +97,16 @@ public final class MetricsRegistry: MetricsFactory {
         label: String, dimensions: [(String, String)], aggregate: Bool
     ) -> any RecorderHandler {
         if !aggregate { return look(up: label, dimensions, kind: "gauge") { GaugeSeries() } }
-        let bounds = label.hasSuffix("_seconds") ? options.timerBounds : options.recorderBounds
-        return look(up: label, dimensions, kind: "histogram") { HistogramSeries(bounds: bounds) }
+        return look(up: label, dimensions, kind: "histogram") { HistogramSeries(bounds: buckets(of: label)) }
     }
 
     public func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
-        let bounds = options.timerBounds
-        return look(up: label, dimensions, kind: "histogram") { HistogramSeries(bounds: bounds) }
+        look(up: label, dimensions, kind: "histogram") { HistogramSeries(bounds: buckets(of: label)) }
+    }
+
+    private func buckets(of label: String) -> [Double] {
+        guard case .histogram(let buckets) = table[prometheusName(label)]?.kind else { return SeriesTable.diskSeconds }
+        return buckets
     }
 
     public func destroyCounter(_ handler: any CounterHandler) { remove(handler) }
@@ -161,17 +120,19 @@ public final class MetricsRegistry: MetricsFactory {
     ) -> Made {
         let name = prometheusName(label)
         let labels = dimensions.map { (name: $0.0, value: $0.1) }
+        let described = table[name]
         return state.withLock { state in
             var key = prometheusLabels(labels)
             var family = state.families[name] ?? Family(kind: kind)
-            if family.series[key] == nil, family.series.count >= options.seriesMax {
+            let seriesMax = described?.seriesMax ?? SeriesDescription.seriesMaxDefault
+            if family.series[key] == nil, family.series.count >= seriesMax {
                 state.overflowed += 1
                 key = prometheusLabels(labels.map { (name: $0.name, value: "other") })
             }
             if family.kind == kind, let known = family.series[key] as? Made { return known }
             let made = make()
-            if family.kind != kind || family.series[key] != nil {
-                // A slip in the code: the second owner's numbers are not shown, and this is counted.
+            if family.kind != kind || family.series[key] != nil || described.map({ $0.kind.name != kind }) ?? false {
+                // A slip in the code: the numbers are not shown, and this is counted.
                 state.conflicts += 1
                 return made
             }

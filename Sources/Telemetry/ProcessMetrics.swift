@@ -20,29 +20,29 @@ public struct ProcessMetrics: Sendable {
         if let stat = read("/proc/self/stat").flatMap(ProcessStat.init(text:)) {
             samples += [
                 MetricSample(
-                    "process_cpu_seconds_total", help: "User and system CPU time", kind: .counter,
+                    "process_cpu_seconds_total",
                     value: Double(stat.cpuTicks) / ticksPerSecond),
-                MetricSample("process_threads", help: "Threads", value: Double(stat.threads)),
+                MetricSample("process_threads", value: Double(stat.threads)),
                 MetricSample(
-                    "process_resident_memory_bytes", help: "Resident memory",
+                    "process_resident_memory_bytes",
                     value: Double(stat.residentPages) * pageBytes),
                 MetricSample(
-                    "process_virtual_memory_bytes", help: "Virtual memory", value: Double(stat.virtualBytes)),
+                    "process_virtual_memory_bytes", value: Double(stat.virtualBytes)),
             ]
             if let boot = read("/proc/stat").flatMap(bootSeconds) {
                 samples.append(
                     MetricSample(
-                        "process_start_time_seconds", help: "Start, in seconds since 1970 UTC",
+                        "process_start_time_seconds",
                         value: Double(boot) + Double(stat.startTicks) / ticksPerSecond))
             }
         }
         if let open = openFiles() {
-            samples.append(MetricSample("process_open_fds", help: "Open file descriptors", value: Double(open)))
+            samples.append(MetricSample("process_open_fds", value: Double(open)))
         }
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
             samples.append(
-                MetricSample("process_max_fds", help: "Limit of open file descriptors", value: Double(limit.rlim_cur)))
+                MetricSample("process_max_fds", value: Double(limit.rlim_cur)))
         }
         return samples
     }

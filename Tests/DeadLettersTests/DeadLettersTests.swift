@@ -2,6 +2,7 @@ import DeadLetters
 import Primitives
 import Records
 import Store
+import Telemetry
 import TestSupport
 import Testing
 
@@ -53,6 +54,25 @@ import Testing
             #expect(store.count(state: .final) == 3)
             #expect(store.count(state: .pending) == 1)
             #expect(try store.reconcile(lane: 0, recoveredCheckpoint: lsn(3)) == [])
+        }
+    }
+
+    /// Each once, when it is decided: by the hand-over that passes it, or by what the next opening finds.
+    @Test func deaths_AreCountedByReason() throws {
+        try withDirectory { directory in
+            let registry = MetricsRegistry()
+            func deaths() -> [String] {
+                String(decoding: registry.text(), as: UTF8.self).split(separator: "\n").map(String.init)
+                    .filter { $0.hasPrefix("postrider_dead_letters_added_total") }
+            }
+            let store = try DeadLetters(directory: directory, metrics: registry)
+            for sequence in 1...4 as ClosedRange<UInt32> { try store.add(lsn(sequence)) }
+            #expect(deaths().isEmpty)
+            #expect(try store.finalize(lsn: lsn(1)) && store.finalize(lsn: lsn(1)))
+            let code = try #require(try store.lookup(lsn: lsn(1))?.code)
+            #expect(deaths() == ["postrider_dead_letters_added_total{code=\"\(code)\"} 1"])
+            #expect(try store.reconcile(lane: 0, recoveredCheckpoint: lsn(3)) == [lsn(2), lsn(3)])
+            #expect(deaths() == ["postrider_dead_letters_added_total{code=\"\(code)\"} 3"])
         }
     }
 

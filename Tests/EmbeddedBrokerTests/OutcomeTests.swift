@@ -36,6 +36,8 @@ import Testing
         let metrics = String(decoding: harness.metrics.text(), as: UTF8.self)
         #expect(metrics.contains("postrider_receipts_records \(kept.count)\n"))
         #expect(metrics.contains("postrider_receipts_expired_records_total \(100 - kept.count)\n"))
+        // None of them was old.
+        #expect(metrics.contains("postrider_receipts_early_records_total \(100 - kept.count)\n"))
     }
 
     /// A broker that is older than the spool: its lane goes on behind what this file never saw.

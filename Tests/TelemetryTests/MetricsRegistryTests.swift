@@ -8,10 +8,19 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
         .filter { !$0.contains("postrider_metrics_") }
 }
 
+private func row(
+    _ name: String, _ kind: SeriesDescription.Kind, _ help: String = "", seriesMax: Int = 200
+) -> SeriesDescription {
+    SeriesDescription(name: name, kind: kind, help: help, seriesMax: seriesMax)
+}
+
 @Suite struct MetricsRegistryTests {
     @Test func text_IsThePrometheusFormat() {
-        let registry = MetricsRegistry(options: MetricsOptions(timerBounds: [0.001, 0.5], recorderBounds: [1, 10]))
-        registry.describe("postrider_accepted_total", "Records\naccepted \\ so far")
+        let registry = MetricsRegistry(table: [
+            row("postrider_accepted_total", .counter, "Records\naccepted \\ so far"),
+            row("postrider_sync_seconds", .histogram(buckets: [0.001, 0.5])),
+            row("postrider_batch_records", .histogram(buckets: [1, 10])),
+        ])
         registry.makeCounter(label: "postrider_accepted_total", dimensions: [("topic", "b")]).increment(by: 2)
         registry.makeCounter(label: "postrider_accepted_total", dimensions: [("topic", "a")]).increment(by: 1)
         registry.makeMeter(label: "postrider_lag", dimensions: []).set(2.5)
@@ -43,10 +52,21 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
             ])
     }
 
-    @Test func recorders_OfSeconds_HaveTheTimersBuckets() {
-        let registry = MetricsRegistry(options: MetricsOptions(timerBounds: [0.5], recorderBounds: [1000]))
+    @Test func recordersAndTimers_HaveTheTablesBuckets() {
+        let registry = MetricsRegistry(table: [
+            row("commit_seconds", .histogram(buckets: [0.5])), row("wait_seconds", .histogram(buckets: [2])),
+        ])
         registry.makeRecorder(label: "commit_seconds", dimensions: [], aggregate: true).record(0.25)
-        #expect(lines(registry).dropFirst().first == "commit_seconds_bucket{le=\"0.5\"} 1")
+        registry.makeTimer(label: "wait_seconds", dimensions: []).recordNanoseconds(1_000_000_000)
+        let buckets = lines(registry).filter { $0.contains("_bucket") && !$0.contains("+Inf") }
+        #expect(buckets == ["commit_seconds_bucket{le=\"0.5\"} 1", "wait_seconds_bucket{le=\"2\"} 1"])
+    }
+
+    @Test func metric_OfAnotherKindThanTheTables_IsCountedAndNotShown() {
+        let registry = MetricsRegistry(table: [row("m", .gauge)])
+        registry.makeCounter(label: "m", dimensions: []).increment(by: 5)
+        #expect(lines(registry).isEmpty)
+        #expect(String(decoding: registry.text(), as: UTF8.self).contains("\npostrider_metrics_conflicts_total 1\n"))
     }
 
     @Test func names_AndLabelValues_AreMadeSafe() {
@@ -65,7 +85,7 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
     }
 
     @Test func labelValues_BeyondTheLimit_ShareOneSeries() {
-        let registry = MetricsRegistry(options: MetricsOptions(seriesMax: 3))
+        let registry = MetricsRegistry(table: [row("c", .counter, seriesMax: 3)])
         for topic in 0..<1000 {
             registry.makeCounter(label: "c", dimensions: [("topic", "t\(topic)")]).increment(by: 1)
         }
@@ -89,7 +109,7 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
     }
 
     @Test func destroy_RemovesTheSeries_AndMakesRoom() {
-        let registry = MetricsRegistry(options: MetricsOptions(seriesMax: 1))
+        let registry = MetricsRegistry(table: [row("c", .counter, seriesMax: 1)])
         let first = registry.makeCounter(label: "c", dimensions: [("t", "1")])
         registry.destroyCounter(first)
         #expect(lines(registry).isEmpty)
@@ -146,7 +166,7 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
     }
 
     @Test func collectors_RunAtEachScrape() {
-        let registry = MetricsRegistry()
+        let registry = MetricsRegistry(table: [row("lag_records", .gauge, "Records to deliver")])
         let calls = Lock(0)
         registry.collect {
             let call = calls.withLock { calls in
@@ -154,16 +174,14 @@ private func lines(_ registry: MetricsRegistry) -> [String] {
                 return calls
             }
             return (0..<2).map { lane in
-                MetricSample(
-                    "postrider_lane_lag_records", help: "Records to deliver", labels: [("lane", "\(lane)")],
-                    value: Double(call * 10 + lane))
+                MetricSample("lag_records", labels: [("lane", "\(lane)")], value: Double(call * 10 + lane))
             }
         }
         _ = registry.text()
         #expect(
             lines(registry) == [
-                "# HELP postrider_lane_lag_records Records to deliver", "# TYPE postrider_lane_lag_records gauge",
-                "postrider_lane_lag_records{lane=\"0\"} 20", "postrider_lane_lag_records{lane=\"1\"} 21",
+                "# HELP lag_records Records to deliver", "# TYPE lag_records gauge", "lag_records{lane=\"0\"} 20",
+                "lag_records{lane=\"1\"} 21",
             ])
     }
 }
