@@ -135,7 +135,7 @@ let package = Package(
                 "postrider", "postrider-crash-points", "Broker", "Gateway", "GatewayTestSupport", "JSON",
                 "KafkaTestSupport", "Primitives", "TestSupport",
             ]),
-        tests("ClientTests", ["Client", "GatewayTestSupport", "JSON", "Primitives", "TestSupport"]),
+        tests("ClientTests", ["Client", "JSON", "Primitives", "TestSupport"]),
         tests("SpoolTests", ["Spool", "Journal", "Store", "Primitives", "Records", "TestSupport", log]),
         tests(
             "ForwarderTests",

@@ -110,7 +110,7 @@ public final class Connection: Transport {
         for (name, value) in request.headers { fields = curl_slist_append(fields, "\(name): \(value)") }
         // Without waiting for a 100, and nothing that was not asked for.
         for none in ["Expect:", "Accept-Encoding:"] { fields = curl_slist_append(fields, none) }
-        if request.body != nil, !request.headers.contains(where: { $0.name.lowercased() == "content-type" }) {
+        if request.method != "GET", !request.headers.contains(where: { $0.name.lowercased() == "content-type" }) {
             fields = curl_slist_append(fields, "Content-Type:")
         }
         var code = configure(curl, request, Unmanaged.passUnretained(exchange).toOpaque())

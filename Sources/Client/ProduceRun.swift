@@ -90,13 +90,9 @@ public final class ProduceRun {
                 isFirst = false
             }
         } catch {
-            switch error {
-            case .refused, .input:
-                // Nothing is in doubt: the next run begins with what follows the last acceptance.
-                progress.to = nil
-                try save()
-            case .gaveUp, .stopped, .noAnswer, .notAGateway, .io: break
-            }
+            if case .refused(let problem) = error, !Self.doubts.contains(problem.code) { progress.to = nil }
+            // Else the file still says what is in doubt.
+            if progress.to == nil, summary.requests > 0 || summary.failed != nil { try save() }
             throw error
         }
         if summary.isComplete {
@@ -169,6 +165,8 @@ public final class ProduceRun {
         }
         if isFirst, !isResumed, repeater.repetitions == 0, answer.header("idempotent-replayed") == "true" {
             // On the process's first connection libcurl repeats nothing by itself.
+            progress.to = nil
+            try save()
             throw .input(
                 "number \(progress.number) was used before by another run, and this input was not accepted now: "
                     + "give this one a producer of its own, or that one's progress file")
@@ -222,6 +220,11 @@ public final class ProduceRun {
             lines: progress.lines + 1...progress.lines + max(1, batch.lines))
         return .refused(problem)
     }
+
+    /// Refusals that are about the request's name: what became of an earlier one of that name stays open.
+    private static let doubts: Set<String> = [
+        "sequence_gap", "sequence_reused", "sequence_too_old", "idempotency_key_reused",
+    ]
 
     private static let advice = [
         "sequence_gap":

@@ -14,8 +14,8 @@ public enum StatusScreen {
         guard status.kind == .object, let spool = status.member("spool"), let lanes = status.member("lanes")?.elements
         else { throw .notAGateway("a status has spool and lanes") }
         var lines = [
-            "gateway \(status.cell("gateway")), postrider \(status.cell("version")), since \(status.cell("started_at")), "
-                + "durability \(status.cell("durability"))",
+            "gateway \(status.cell("gateway")), postrider \(status.cell("version")), "
+                + "since \(status.cell("started_at")), durability \(status.cell("durability"))",
             "accepting   \(state(status.member("accepting")))",
             "forwarding  \(state(status.member("forwarding")))",
             "broker      \(broker(status.member("broker")))",
@@ -23,8 +23,8 @@ public enum StatusScreen {
         ]
         if let known = status.member("idempotency") {
             lines.append(
-                "remembered  keys \(known.cell("keys")) of \(known.cell("keys_max")), producers \(known.cell("producers")) "
-                    + "of \(known.cell("producers_max"))")
+                "remembered  keys \(known.cell("keys")) of \(known.cell("keys_max")), "
+                    + "producers \(known.cell("producers")) of \(known.cell("producers_max"))")
         }
         lines.append("dead letters \(status.cell("dead_letters")), consumers \(status.cell("consumers"))")
         lines.append("")

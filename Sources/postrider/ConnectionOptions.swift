@@ -51,7 +51,10 @@ struct Time: ExpressibleByArgument {
         duration = .milliseconds(Int64((number * (unit?.seconds ?? 1) * 1000).rounded()))
     }
 
-    var defaultValueDescription: String { "\(duration.inSeconds)s" }
+    var defaultValueDescription: String {
+        let milliseconds = duration.wholeMilliseconds
+        return milliseconds % 1000 == 0 ? "\(milliseconds / 1000)s" : "\(milliseconds)ms"
+    }
 }
 
 /// How the commands that talk to a gateway end; docs/CLI.md lists them. (`serve` and `spool` end as `ExitReason` says.)

@@ -10,9 +10,9 @@ struct Produce: ParsableCommand {
         discussion: """
             Each request has a key or a number and is repeated until the gateway has answered it, however often the \
             gateway is killed meanwhile. With --progress that holds when this process is killed, too: start it again \
-            with the same file and the same input. Exit code 0: all of the input is accepted; 1: something was refused, \
-            standard error names the lines; 2: gave up or was stopped, of the last request nobody knows; 3: with --wait, \
-            some record is a dead letter; 4: a file or stream cannot be read or written.
+            with the same file and the same input. Exit code 0: all of the input is accepted; 1: something was \
+            refused, standard error names the lines; 2: gave up or was stopped, of the last request nobody knows; 3: \
+            with --wait, some record is a dead letter; 4: a file or stream cannot be read or written.
             """)
 
     enum Form: EnumerableFlag {

@@ -8,8 +8,8 @@ struct ReceiptsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "receipts", abstract: "What became of records.",
         discussion: """
-            Exit code 0: all of them are accepted or delivered; 1: one is unknown, expired or damaged; 3: one is a dead \
-            letter.
+            Exit code 0: all of them are accepted or delivered; 1: one is unknown, expired or damaged; 3: one is a \
+            dead letter.
             """,
         subcommands: [Show.self, Query.self])
 
