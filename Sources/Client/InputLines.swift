@@ -57,8 +57,9 @@ public struct InputLines {
     /// - Parameter waits: false: nil, too, when reading on could block.
     public mutating func next(waits: Bool = true) throws(ClientError) -> Line? {
         while true {
-            let feed = buffer.withUnsafeBufferPointer { bytes in
-                bytes[searched...].firstIndex(of: UInt8(ascii: "\n"))
+            let feed = buffer.withUnsafeBytes { bytes -> Int? in
+                guard let start = bytes.baseAddress else { return nil }
+                return memchr(start + searched, 0x0A, bytes.count - searched).map { start.distance(to: $0) }
             }
             if let feed { return line(to: feed, next: feed + 1) }
             searched = buffer.count

@@ -161,7 +161,7 @@ private final class FakeConsumer: Transport {
             if target.hasSuffix("/extensions") { extensions += 1 }
             if extensions == 2 { close(open(directory.path + "/go", O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)) }
         }
-        let script = "until [ -e '\(directory.path)/go' ]; do sleep 0.01; done"
+        let script = "i=0; until [ -e '\(directory.path)/go' ] || [ $i = 3000 ]; do sleep 0.01; i=$((i + 1)); done"
         #expect(run(consumer) { $0.command = script }.summary.records == 1)
         #expect(consumer.calls.map(\.target).filter { $0 == "extensions" }.count >= 2)
         #expect(consumer.calls[0].body.cell("deadline_ms") == "300" && consumer.calls[0].body.cell("ack") == "token-1")

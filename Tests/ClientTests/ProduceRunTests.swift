@@ -1,4 +1,5 @@
 @testable import Client
+import Glibc
 import Primitives
 import TestSupport
 import Testing
@@ -196,5 +197,29 @@ import Testing
         #expect(gateway.stored.last == "all\nof it\n")
         let empty = try run(options(), "")
         #expect(empty.error == nil && empty.summary.isComplete && empty.summary.requests == 0)
+    }
+
+    /// Somebody still writes into the pipe: what is no whole line yet is no record.
+    @Test func stop_LeavesAnUnfinishedLineOut() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        #expect(write(ends[1], "a\nb", 3) == 3)
+        let stop = StopFlag()
+        gateway.faults = {
+            stop.set()
+            return nil
+        }
+        let options = options { $0.progress = directory.path + "/progress" }
+        let run = try ProduceRun(
+            options, over: gateway, input: ends[0], receipts: nil, stop: stop, tell: { _ in })
+        try run.run()
+        #expect(gateway.stored == ["a"] && !run.summary.isComplete)
+        // Nothing is in doubt, and the rest is for the next run.
+        let progress = try #require(try ProduceProgress.load(directory.path + "/progress"))
+        #expect(progress.to == nil && progress.from == 2 && progress.number == 2)
+        gateway.faults = { nil }
+        #expect(try self.run(options, "a\nb\nc").error == nil)
+        #expect(gateway.stored == ["a", "b", "c"])
     }
 }

@@ -172,6 +172,26 @@ import Testing
         #expect(found["partitions"]?[0]?["committed"]?.int64 == 0 && found["leases"]?.int64 == 0)
     }
 
+    /// The command takes longer than a lease lasts, and fails once.
+    @Test func command_KeepsItsRecord_AndHasItAgainWhenItFails() throws {
+        let gateway = try gateway()
+        let client = try gateway.client()
+        for value in ["one", "two"] { try client.produce("orders", value) }
+        _ = try waitUntilStored(2, gateway)
+        let shop = try client.putJSON("/v1/consumers/shop", #"{"topics":["orders"],"ack_deadline_ms":1000}"#)
+        #expect(shop.status == 201)
+        let command =
+            "echo $POSTRIDER_OFFSET $POSTRIDER_ATTEMPT $(cat); [ $POSTRIDER_OFFSET$POSTRIDER_ATTEMPT != 01 ] || exit 3; "
+            + "[ $POSTRIDER_OFFSET != 1 ] || sleep 2"
+        let consume = try shell(
+            "exec $P consume --consumer shop --max 2 --follow --retry-delay 10ms --exec '\(command)' > output 2> errors",
+            port: try gateway.port())
+        #expect(consume.waitForEnd() == .exited(0), "\(errors)")
+        #expect(try lines("output") == ["0 1 one", "0 2 one", "1 1 two"])
+        let found = try client.request("GET", "/v1/consumers/shop").json()
+        #expect(found["partitions"]?[0]?["committed"]?.int64 == 2, "\(errors)")
+    }
+
     @Test func commands_PrintJSON_AndEndAsTheyShould() throws {
         let gateway = try gateway()
         let port = try gateway.port()
