@@ -222,4 +222,26 @@ import Testing
         #expect(try self.run(options, "a\nb\nc").error == nil)
         #expect(gateway.stored == ["a", "b", "c"])
     }
+
+    @Test func outcomes_AreCounted_AndAnAnswerThatIsNoGatewaysIsNone() throws {
+        let dead =
+            #"{"code":"records_dead_lettered","durability":"buffered","receipts":["a","b"],"outcomes":"#
+            + #"[{"state":"dead"},{"state":"delivered"}]}"#
+        let server = try FakeServer([.answer(422, body: dead), .answer(200, body: "<html>")])
+        let connection = try Connection(try Endpoint("http://127.0.0.1:\(server.port)"))
+        let file = try InputFile("1\n2\n3", in: directory)
+        let options = options {
+            ($0.batchRecords, $0.wait) = (2, .milliseconds(2500))
+            $0.progress = directory.path + "/progress"
+        }
+        let run = try ProduceRun(
+            options, over: connection, input: file.descriptor, receipts: nil, stop: StopFlag(), tell: { _ in })
+        // A proxy's page is no acceptance, and no refusal: the request stays in doubt.
+        #expect(throws: ClientError.self) { try run.run() }
+        #expect(run.summary.dead == 1 && run.summary.delivered == 1 && run.summary.records == 2)
+        #expect(run.summary.isBuffered && !run.summary.isComplete)
+        #expect(server.seen[0].head.contains("Prefer: wait=2.5\r\n"))
+        let progress = try #require(try ProduceProgress.load(directory.path + "/progress"))
+        #expect(progress.from == 4 && progress.to == 5)
+    }
 }

@@ -178,13 +178,14 @@ import Testing
         let client = try gateway.client()
         for value in ["one", "two"] { try client.produce("orders", value) }
         _ = try waitUntilStored(2, gateway)
-        let shop = try client.putJSON("/v1/consumers/shop", #"{"topics":["orders"],"ack_deadline_ms":1000}"#)
+        let shop = try client.putJSON("/v1/consumers/shop", #"{"topics":["orders"],"ack_deadline_ms":3000}"#)
         #expect(shop.status == 201)
         let command =
-            "echo $POSTRIDER_OFFSET $POSTRIDER_ATTEMPT $(cat); [ $POSTRIDER_OFFSET$POSTRIDER_ATTEMPT != 01 ] || exit 3; "
-            + "[ $POSTRIDER_OFFSET != 1 ] || sleep 2"
+            "echo $POSTRIDER_OFFSET $POSTRIDER_ATTEMPT $(cat); "
+            + "[ $POSTRIDER_OFFSET$POSTRIDER_ATTEMPT != 01 ] || exit 3; [ $POSTRIDER_OFFSET != 1 ] || sleep 4"
         let consume = try shell(
-            "exec $P consume --consumer shop --max 2 --follow --retry-delay 10ms --exec '\(command)' > output 2> errors",
+            "exec $P consume --consumer shop --max 2 --follow --retry-delay 10ms --exec '\(command)' "
+                + "> output 2> errors",
             port: try gateway.port())
         #expect(consume.waitForEnd() == .exited(0), "\(errors)")
         #expect(try lines("output") == ["0 1 one", "0 2 one", "1 1 two"])
