@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
         // The contract of the HTTP interface, compiled in.
@@ -75,10 +76,12 @@ let package = Package(
                 "KafkaBroker", "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
                 .product(name: "Yams", package: "Yams"),
             ]),
+        // The other end: the command line's way to a gateway.
+        module("Client", ["CCurl", "JSON", "Primitives"]),
         .executableTarget(
             name: "postrider",
             dependencies: [
-                "Gateway", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Client", "Gateway", "JSON", "Primitives", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
 
@@ -141,6 +144,7 @@ let package = Package(
             [
                 "Spool", "SpoolTestSupport", "Journal", "Store", "Primitives", "Records", "Telemetry", "TestSupport", log,
             ]),
+        tests("ClientTests", ["Client", "JSON", "Primitives", "TestSupport"]),
         tests(
             "ForwarderTests",
             [

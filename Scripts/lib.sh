@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 
 readonly system_packages=(
-    libmicrohttpd-dev libsqlite3-dev zlib1g-dev libgnutls28-dev rapidjson-dev librdkafka-dev pkg-config gcc g++ python3
-    python3-venv curl
+    libmicrohttpd-dev libsqlite3-dev zlib1g-dev libgnutls28-dev rapidjson-dev librdkafka-dev libcurl4-openssl-dev
+    pkg-config gcc g++ python3 python3-venv curl
 )
 readonly swift_oldest=6.2
 
@@ -21,6 +21,8 @@ install_packages() {
     fi
     local missing=() name
     for name in "$@"; do
+        # Its flavours exclude one another, and each will do.
+        [[ $name == libcurl4-openssl-dev ]] && pkg-config --exists libcurl 2>/dev/null && continue
         [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) == ii* ]] || missing+=("$name")
     done
     ((${#missing[@]} == 0)) && return
@@ -45,6 +47,9 @@ packages_elsewhere() {
             librdkafka-dev) pkg-config --atleast-version 2.0.2 rdkafka 2>/dev/null ||
                 absent+=("librdkafka 2.0.2 or newer (headers)") ;;
             libgnutls28-dev) pkg-config --exists gnutls 2>/dev/null || absent+=("GnuTLS (headers)") ;;
+            # Any of its TLS libraries will do.
+            libcurl4-openssl-dev) pkg-config --atleast-version 7.85 libcurl 2>/dev/null ||
+                absent+=("libcurl 7.85 or newer (headers)") ;;
             zlib1g-dev) pkg-config --exists zlib 2>/dev/null || absent+=("zlib (headers)") ;;
             rapidjson-dev) echo '#include <rapidjson/reader.h>' | c++ -fsyntax-only -x c++ - 2>/dev/null ||
                 absent+=("RapidJSON (headers)") ;;

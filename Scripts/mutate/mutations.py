@@ -247,4 +247,27 @@ MUTATIONS = (
                 "(previous.lsn.epoch <= previous.epoch || isKnown(previous.lsn.epoch, previous.nonce))", "true"),
         ),
         ("ForwarderTests",)),
+    Mutation(
+        "produce keeps its progress after a request was sent",
+        (Edit(
+            "Sources/Client/ProduceRun.swift",
+            "progress.sentMs = clock.wallMilliseconds()\n            try save()",
+            "progress.sentMs = clock.wallMilliseconds()"),),
+        ("ClientTests",)),
+    Mutation(
+        "consume acknowledges before it writes",
+        (Edit(
+            "Sources/Client/ConsumeRun.swift",
+            "            var bytes: [UInt8] = []\n            for record in records {",
+            "            acknowledge(token, records.count)\n            var bytes: [UInt8] = []\n"
+            "            for record in records {"),),
+        ("ClientTests",)),
+    Mutation(
+        "consume does not extend a command's lease",
+        (Edit("Sources/Client/ConsumeRun.swift", "                extend(token, to: lease, record)\n", ""),),
+        ("ClientTests",)),
+    Mutation(
+        "produce sends the unfinished line of a stopped input",
+        (Edit("Sources/Client/InputLines.swift", "if isStopped { return nil }", "if isStopped { isAtEnd = true }"),),
+        ("ClientTests",)),
 )

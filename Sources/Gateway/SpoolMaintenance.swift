@@ -59,6 +59,20 @@ public enum SpoolMaintenance {
         }
     }
 
+    /// What is in it, by its headers; changes nothing.
+    ///
+    /// - Returns: `isClean`: a start would not be refused.
+    public static func inspect(dataDirectory: String) throws(StartError) -> Findings {
+        do throws(JournalError) {
+            let found = try SpoolOverview.of(directory: directory(dataDirectory))
+            return Findings(
+                isClean: found.refused.isEmpty, text: SpoolOverviewReport.text(of: found),
+                json: String(decoding: SpoolOverviewReport.json(of: found), as: UTF8.self))
+        } catch {
+            throw StartError(error)
+        }
+    }
+
     /// What a repair would do; changes nothing.
     public static func planRepair(dataDirectory: String) throws(StartError) -> Findings {
         do throws(JournalError) {

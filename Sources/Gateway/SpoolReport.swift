@@ -115,7 +115,7 @@ enum SpoolReport {
         return lines.joined(separator: "\n")
     }
 
-    private static func text(_ lsns: Range<LSN>) -> String {
+    static func text(_ lsns: Range<LSN>) -> String {
         "\(lsns.lowerBound) to \(lsns.upperBound.rawValue - 1)"
     }
 
@@ -140,24 +140,24 @@ enum SpoolReport {
 }
 
 extension JSONWriter {
-    fileprivate mutating func ranges(_ ranges: [Range<LSN>]) {
+    mutating func ranges(_ ranges: [Range<LSN>]) {
         array { writer in
             for range in ranges { writer.object { $0.range(range) } }
         }
     }
 
     /// Both inclusive, as messages and `spool export` have them.
-    fileprivate mutating func range(_ range: Range<LSN>) {
+    mutating func range(_ range: Range<LSN>) {
         number("from", range.lowerBound.rawValue)
         number("to", range.upperBound.rawValue - 1)
     }
 
-    fileprivate mutating func number(_ name: String, _ value: some FixedWidthInteger) {
+    mutating func number(_ name: String, _ value: some FixedWidthInteger) {
         key(name)
         integer(value)
     }
 
-    fileprivate mutating func texts(_ name: String, _ values: [String]) {
+    mutating func texts(_ name: String, _ values: [String]) {
         key(name)
         array { writer in for value in values { writer.string(value) } }
     }
@@ -175,18 +175,7 @@ extension JSONWriter {
         number("end_lsn", found.end.rawValue)
         key("torn_tail")
         bool(found.hasTornTail)
-        key("segments")
-        array { writer in
-            for segment in found.segments {
-                writer.object { writer in
-                    writer.key("file")
-                    writer.string(segment.path)
-                    writer.number("base", segment.base.rawValue)
-                    writer.number("end", segment.end.rawValue)
-                    writer.number("bytes", segment.fileBytes)
-                }
-            }
-        }
+        segments(found.segments)
         key("epochs")
         array { writer in
             for (epoch, summary) in found.epochs {
@@ -209,6 +198,21 @@ extension JSONWriter {
         key("damages")
         array { writer in for damage in found.damages { writer.object { $0.damage(damage) } } }
         number("damages_left_out", found.damagesLeftOut)
+    }
+
+    mutating func segments(_ segments: [JournalImage.Segment]) {
+        key("segments")
+        array { writer in
+            for segment in segments {
+                writer.object { writer in
+                    writer.key("file")
+                    writer.string(segment.path)
+                    writer.number("base", segment.base.rawValue)
+                    writer.number("end", segment.end.rawValue)
+                    writer.number("bytes", segment.fileBytes)
+                }
+            }
+        }
     }
 
     private mutating func lanes(_ lanes: [SpoolInspection.Lane]) {

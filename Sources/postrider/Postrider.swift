@@ -5,7 +5,11 @@ import Gateway
 struct Postrider: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "postrider", abstract: "An HTTP gateway with reliable delivery in front of Apache Kafka.",
-        version: Gateway.version, subcommands: [Serve.self, ConfigCommand.self, SpoolCommand.self])
+        version: Gateway.version,
+        subcommands: [
+            Serve.self, Produce.self, Consume.self, Topics.self, ConsumersCommand.self, ReceiptsCommand.self,
+            DeadLettersCommand.self, Status.self, ConfigCommand.self, SpoolCommand.self,
+        ])
 }
 
 struct Serve: ParsableCommand {

@@ -6,7 +6,7 @@ import Glibc
 struct SpoolCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "spool", abstract: "Look after the spool of a stopped gateway.",
-        subcommands: [Verify.self, Repair.self, Export.self, Adopt.self])
+        subcommands: [Inspect.self, Verify.self, Repair.self, Export.self, Adopt.self])
 }
 
 struct Adopt: ParsableCommand {
@@ -41,6 +41,27 @@ struct Adopt: ParsableCommand {
                 try SpoolMaintenance.adopt(
                     dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
             })
+    }
+}
+
+struct Inspect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say what is in the spool, by its headers.",
+        discussion: """
+            Segments, lanes, starts, how far delivery came; as fast as a start, and changes nothing. Exit code 0; 21: \
+            a start would be refused; 22: a gateway runs; 1: there is no spool, or the disk refuses.
+            """)
+
+    @Option(help: "Holds the spool, as for serve.")
+    var dataDir = "./data"
+
+    @Flag(help: "Print it as JSON.")
+    var json = false
+
+    func run() throws {
+        let found = try orExit { () throws(StartError) in try SpoolMaintenance.inspect(dataDirectory: dataDir) }
+        print(json ? found.json : found.text + "\n", terminator: "")
+        if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
 

@@ -65,7 +65,7 @@ final class GatewayProcess: Sendable {
     }
 
     /// Beside the test bundle.
-    private static func path(of executable: String) throws -> String {
+    static func path(of executable: String) throws -> String {
         var path = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &path, path.count - 1)
         guard count > 0 else { throw HTTPClient.Failure("/proc/self/exe: errno \(errno)") }

@@ -127,7 +127,7 @@ import Yams
         for (development, runtime) in [
             ("libmicrohttpd-dev", "libmicrohttpd12"), ("libsqlite3-dev", "libsqlite3-0"), ("zlib1g-dev", "zlib1g"),
             ("libgnutls28-dev", "libgnutls30"),
-            ("librdkafka-dev", "librdkafka1"),
+            ("librdkafka-dev", "librdkafka1"), ("libcurl4-openssl-dev", "libcurl4"),
         ] {
             #expect(build.contains(" \(development) ") && image.contains(" \(runtime) "), "\(runtime)")
         }

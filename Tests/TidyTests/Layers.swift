@@ -24,7 +24,8 @@ enum Layers {
             "Forwarder",
             "Consumers", "HTTPServer", "Telemetry", "API", "Yams",
         ],
-        "postrider": ["Gateway", "ArgumentParser"],
+        "Client": ["CCurl", "JSON"],
+        "postrider": ["Client", "Gateway", "JSON", "ArgumentParser"],
         // The broken twin that the crash test must catch: wired like the gateway.
         "postrider-early-ack": ["Gateway", "ArgumentParser"],
         // Dies at a named point of a hand-over: wraps the broker's sinks.
@@ -34,7 +35,7 @@ enum Layers {
     static var targets: Set<String> { Set(table.keys) }
 
     /// Without Records, though above Primitives.
-    private static let withoutRecords: Set<String> = ["HTTPServer", "Telemetry", "JSON", "Store"]
+    private static let withoutRecords: Set<String> = ["HTTPServer", "Telemetry", "JSON", "Store", "Client"]
 
     /// Of the toolchain, and the logging and metrics interfaces.
     static let anywhere: Set<String> = [
