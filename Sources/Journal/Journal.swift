@@ -121,6 +121,8 @@ public final class Journal: Sendable {
         let store = MetaStore(file: metaFile, meta: meta, nonce: nonce)
         let epoch: UInt32
         do throws(FileSystemError) {
+            // Segments and parked files go because of it, before it is written the next time.
+            try checkpointFile.settle()
             epoch = try store.takeEpoch(
                 above: recovery.epochsSeen, wallSeconds: UInt32(clamping: clock.wallMilliseconds() / 1000))
         } catch {

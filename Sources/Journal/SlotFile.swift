@@ -28,6 +28,8 @@ final class SlotFile {
     private let file: any File
     private let kind: Kind
     private var sequence: UInt64
+    /// The slot that counts, as it was read: a killed process may have left it in the page cache only.
+    private var unproven: (bytes: [UInt8], offset: Int64)?
     /// When it was opened: 1 after a write that was torn, or after damage; never 0.
     let validSlots: Int
 
@@ -61,17 +63,18 @@ final class SlotFile {
     ) throws(JournalError) -> (file: SlotFile, payload: ByteSlice) {
         let path = directory + "/" + kind.name
         let file: any File
-        var slots: [(sequence: UInt64, payload: ByteSlice)] = []
+        var slots: [(sequence: UInt64, payload: ByteSlice, bytes: [UInt8], offset: Int64)] = []
         var reasons: [String] = []
         var newer: UInt32?
         do throws(FileSystemError) {
             file = try fileSystem.open(path, mode)
             for slot in 0..<2 {
-                let bytes = try file.read(kind.slotBytes, at: Int64(slot * kind.slotBytes))
+                let offset = Int64(slot * kind.slotBytes)
+                let bytes = try file.read(kind.slotBytes, at: offset)
                 do throws(MalformedBytes) {
                     let decoded = try decode(kind, bytes[...])
                     if decoded.version > Format.version { newer = decoded.version }
-                    slots.append((decoded.sequence, decoded.payload))
+                    slots.append((decoded.sequence, decoded.payload, bytes, offset))
                 } catch {
                     reasons.append("slot \(slot): \(error.what)")
                 }
@@ -87,14 +90,25 @@ final class SlotFile {
         guard let newest = slots.max(by: { $0.sequence < $1.sequence }) else {
             throw JournalError.unreadable(path: path, reason: reasons.joined(separator: "; "))
         }
-        return (
-            SlotFile(file: file, kind: kind, sequence: newest.sequence, validSlots: slots.count), newest.payload
-        )
+        let opened = SlotFile(file: file, kind: kind, sequence: newest.sequence, validSlots: slots.count)
+        opened.unproven = (newest.bytes, newest.offset)
+        return (opened, newest.payload)
+    }
+
+    /// Makes what was read durable: before anybody deletes something because of it, and before the slot beside it, which
+    /// may be all that a power failure would leave, is written over. `write` does it too.
+    func settle() throws(FileSystemError) {
+        guard let slot = unproven else { return }
+        // Written again, as a sync alone proves nothing after one that failed. Torn, it leaves the other slot.
+        try file.writeAll(slot.bytes, at: slot.offset)
+        try file.syncData()
+        unproven = nil
     }
 
     /// Replaces the older slot and syncs. After an error the newer slot still stands; the caller gives up.
     func write(_ payload: [UInt8]) throws(FileSystemError) {
         precondition(payload.count <= kind.payloadBytesMax)
+        try settle()
         let bytes = Self.encode(kind, payload: payload, sequence: sequence + 1)
         let slot = sequence % 2  // Sequence 1 went to slot 0, 2 to slot 1: the next one goes over the older of the two.
         try file.writeAll(bytes, at: Int64(slot) * Int64(kind.slotBytes))

@@ -190,6 +190,8 @@ struct Ledger {
         for index in requests.indices where requests[index].answeredAt > event {
             if lineage == nil || requests[index].lineage == lineage { requests[index].isExcused = true }
         }
+        // What one copy lost with the power, the other may have delivered in part before it was put away.
+        for index in requests.indices where requests[index].isLosable { requests[index].isExcused = true }
     }
 
     /// The gateway's disk was copied. A frame that found no space and could not be cut off is in the copy, and its LSNs

@@ -131,6 +131,8 @@ extension World {
             note("backup")
             ledger.copied()
             backup = (life.disk.copied(), ledger.now)
+            // What is answered next is answered later.
+            ledger.now += 1
         } else if chance.percent(2), let backup {
             restore(backup.disk, backup.at)
         }
@@ -185,6 +187,7 @@ extension World {
         twin = Site(
             disk: life.disk.copied(), lineage: newLineage(), deadLetters: otherStore(than: gateway.deadLetters),
             copiedAt: ledger.now)
+        ledger.now += 1
         startTwin()
     }
 

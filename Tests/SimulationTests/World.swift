@@ -153,6 +153,13 @@ final class World: @unchecked Sendable {
             do throws(JournalError) {
                 let life = try Life(
                     fate, on: disk, temper.settings, clock: clock, sinks: sinks, deadLetters: site.deadLetters)
+                guard !disk.isDead else {
+                    // It died at a call whose failure a start takes lightly.
+                    life.die()
+                    ledger.tally.add(.refusedStarts)
+                    disk = next(disk, hasPower: !chance.percent(40), lineage: site.lineage)
+                    continue
+                }
                 if temper.hasOperator, twin == nil { clock.advance(by: .milliseconds(1_100)) }
                 note("process \(processes) of \(site.lineage), epoch \(life.spool.epoch)")
                 chance.note(Int(life.spool.epoch))

@@ -91,6 +91,9 @@ extension FakeFileSystem {
         }
     }
 
+    /// Its process has died.
+    public var isDead: Bool { state.withLock { $0.dead } }
+
     /// Syncs of files of which a sync had failed: a program must not believe those.
     public var syncsOfCondemned: Int { syncedAfterFailure.count }
 
