@@ -55,8 +55,6 @@ import Testing
         }
     }
 
-    /// Rows of what is made by changes beside the table's.
-
     @Test func everyRowOfTheTable_IsMadeInTheSources() throws {
         let made = Set(try made().keys)
         let process = Set(ProcessMetrics().samples().map(\.name))
