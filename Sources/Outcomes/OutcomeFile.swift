@@ -19,6 +19,7 @@ public final class OutcomeFile: Sendable {
     private let settings: OutcomesSettings
     private let clock: any TimeSource
     private let metrics: OutcomeMetrics
+    private let log: Logger
     // Held over the disk: SQLite is what it guards.
     private let file: Lock<File>
 
@@ -35,12 +36,10 @@ public final class OutcomeFile: Sendable {
 
     /// Opens the file in `directory`, creating both; its parent must exist.
     ///
-    /// - Parameters:
-    ///   - lanes: of the spool.
-    ///   - recovered: end of what earlier processes left in the spool; zero: it is new. Where the file is not there,
-    ///     all below has no row.
+    /// - Parameter delivered: for each lane of the spool, what it knows to be delivered. A file that is new, or older
+    ///   than that, has no rows of some of it, and says so from then on.
     public init(
-        directory: String, spool: SpoolID, lanes: Int, recovered: LSN,
+        directory: String, spool: SpoolID, delivered: [LSN],
         settings: OutcomesSettings = OutcomesSettings(), clock: any TimeSource = SystemClock(),
         log: Logger = Logger(label: "postrider.outcomes")
     ) throws(StoreError) {
@@ -56,37 +55,47 @@ public final class OutcomeFile: Sendable {
         if !settings.syncs { try connection.execute("PRAGMA synchronous = OFF") }
         let rows = try OutcomeRows(connection)
         var totals = try rows.load()
-        if totals.isNew {
-            let missing = recovered > .zero ? LSN(rawValue: recovered.rawValue - 1) : .zero
-            try connection.transaction { () throws(StoreError) in
-                for lane in 0..<lanes {
-                    try rows.missing(through: missing, of: OutcomeLane(spool: spool, lane: lane), &totals)
-                }
+        let incomplete = try connection.transaction { () throws(StoreError) in
+            var incomplete: [Int] = []
+            for (lane, lsn) in delivered.enumerated() {
+                let isComplete = try rows.confirm(through: lsn, of: OutcomeLane(spool: spool, lane: lane), &totals)
+                if !isComplete { incomplete.append(lane) }
             }
-            if recovered > .zero {
-                log.warning(
-                    "there was no file of outcomes: receipts of records delivered before tell no place",
-                    metadata: ["path": "\(path)", "before": "\(recovered)"])
-            }
+            return incomplete
+        }
+        if !incomplete.isEmpty {
+            log.warning(
+                Self.incomplete,
+                metadata: [
+                    "path": "\(path)", "lanes": "\(incomplete)",
+                    "through": "\(incomplete.map { delivered[$0] }.max() ?? .zero)",
+                ])
         }
         reader = try OutcomeReader(path: path, schema: Self.schema)
         self.spool = spool
         self.settings = settings
         self.clock = clock
+        self.log = log
         metrics = OutcomeMetrics()
         metrics.report(totals)
         file = Lock(File(connection: connection, rows: rows, totals: totals, clock: RetentionClock(clock)))
     }
 
-    /// A lane's sink is open, and the lane goes on after an LSN: rows beyond it are void, durably when this returns.
+    private static let incomplete: Logger.Message =
+        "the file of outcomes is new, or older than the spool: receipts of some delivered records tell no place"
+
+    /// A lane's sink is open, and the lane goes on after an LSN. Durable when this returns.
     ///
-    /// - Parameter checkpoint: what the broker said; where it lies before, what is between has no row.
-    public func goOn(lane: Int, after lsn: LSN, checkpoint: LSN) throws(StoreError) {
-        try change { (file, key) throws(StoreError) in
-            let count = try file.rows.void(after: lsn, of: key(lane), &file.totals)
-            if checkpoint < lsn { try file.rows.missing(through: lsn, of: key(lane), &file.totals) }
-            return OutcomeChanges(voided: count)
+    /// - Parameter certain: hand-overs up to it were committed, and rows beyond it are void. Where the lane goes on
+    ///   further, because an operator said that what lies between is delivered, that has no rows.
+    public func goOn(lane: Int, after lsn: LSN, certain: LSN) throws(StoreError) {
+        let isComplete = try change { (file, key) throws(StoreError) in
+            let count = try file.rows.void(after: certain, of: key(lane), &file.totals)
+            let isComplete = try file.rows.confirm(through: certain, of: key(lane), &file.totals)
+            if certain < lsn { try file.rows.missing(through: lsn, of: key(lane), &file.totals) }
+            return (OutcomeChanges(voided: count), isComplete)
         }
+        if !isComplete { log.warning(Self.incomplete, metadata: ["lanes": "\([lane])", "through": "\(certain)"]) }
     }
 
     /// The row of a hand-over that is about to be committed; synced when this returns.
@@ -95,22 +104,31 @@ public final class OutcomeFile: Sendable {
     public func keep(_ deliveries: [Delivery], lane: Int) throws(StoreError) {
         try change { (file, key) throws(StoreError) in
             let now = file.clock.wallMilliseconds(clock)
-            return OutcomeChanges(
-                expired: try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals))
+            let expired = try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals)
+            return (OutcomeChanges(expired: expired), ())
         }
     }
 
-    private func change(
-        _ body: (inout File, (Int) -> OutcomeLane) throws(StoreError) -> OutcomeChanges
-    ) throws(StoreError) {
+    /// The same of a hand-over that passes a dead record and delivers none.
+    public func pass(_ lsn: LSN, lane: Int) throws(StoreError) {
+        try change { (file, key) throws(StoreError) in
+            let now = file.clock.wallMilliseconds(clock)
+            let expired = try file.rows.pass(lsn, of: key(lane), atMs: now, settings, &file.totals)
+            return (OutcomeChanges(expired: expired), ())
+        }
+    }
+
+    private func change<Result>(
+        _ body: (inout File, (Int) -> OutcomeLane) throws(StoreError) -> (OutcomeChanges, Result)
+    ) throws(StoreError) -> Result {
         let spool = spool
-        let (changes, totals) = try file.withLock { (file) throws(StoreError) in
+        let ((changes, result), totals) = try file.withLock { (file) throws(StoreError) in
             let (before, connection) = (file.totals, file.connection)
             do throws(StoreError) {
-                let changes = try connection.transaction { () throws(StoreError) in
+                let changed = try connection.transaction { () throws(StoreError) in
                     try body(&file) { OutcomeLane(spool: spool, lane: $0) }
                 }
-                return (changes, file.totals)
+                return (changed, file.totals)
             } catch {
                 file.totals = before
                 throw error
@@ -118,5 +136,6 @@ public final class OutcomeFile: Sendable {
         }
         metrics.report(totals)
         metrics.count(changes)
+        return result
     }
 }

@@ -114,6 +114,25 @@ import Testing
         harness.stop()
     }
 
+    /// A dead record leaves no place and no gap: a number that was never given out is not taken for one whose outcome
+    /// is gone.
+    @Test func deadLetters_LeaveNothingMissing() throws {
+        let harness = try Harness(start: false)
+        let directory = try TemporaryDirectory()
+        try harness.spool.keepOutcomes(in: directory.path)
+        try harness.accept(0, "a", mark, mark)
+        harness.forwarder.start()
+        #expect(eventually { harness.spool.lagRecords(lane: 0) == 0 })
+        #expect(harness.deadLetters.count(state: .final) == 2)
+        // Its lanes ask the broker how far they are.
+        try harness.restart(.forwarderRestart)
+        #expect(harness.waitForStatus(0) { $0.state == .forwarding })
+        harness.stop()
+        let delivered = (0..<Harness.lanes).map { harness.spool.delivered(lane: $0) }
+        let file = try OutcomeFile(directory: directory.path, spool: harness.spool.id, delivered: delivered)
+        #expect(try file.reader.find([.zero], of: harness.spool.id) { _, _ in true }.missing == .zero)
+    }
+
     /// Nothing is committed whose receipts could not be answered.
     @Test func fullDisk_KeepsHandOversFromBeingCommitted_UntilThereIsSpace() throws {
         let harness = try Harness(start: false)
