@@ -123,8 +123,8 @@ let package = Package(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Store",
-                "Telemetry", "TestSupport", log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Outcomes", "Records", "Spool",
+                "Store", "Telemetry", "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",
