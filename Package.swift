@@ -140,7 +140,7 @@ let package = Package(
         tests(
             "ForwarderTests",
             [
-                "Forwarder", "Spool", "Outcomes", "Journal", "Broker", "DeadLetters", "Primitives", "Records",
+                "Forwarder", "Spool", "Outcomes", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "Store",
                 "TestSupport", log,
             ]),
         // Damaged journals, what must become of them, and a fuzzer over both.

@@ -7,6 +7,9 @@ public import Store
 /// synced before its commit, so a receipt is right after any crash; where the commit did not happen, the checkpoint
 /// that the next sink reads says so, and the row is void.
 ///
+/// After a sync that failed, what the file holds is uncertain, and a later sync that succeeds proves nothing: every
+/// change is refused from then on, and the process must end.
+///
 /// Any thread may call. Calls wait for each other and block on the disk; `reader` waits for none of them.
 public final class OutcomeFile: Sendable {
     public static let fileName = "outcomes.sqlite"
@@ -20,6 +23,8 @@ public final class OutcomeFile: Sendable {
     private let clock: any TimeSource
     private let metrics: OutcomeMetrics
     private let log: Logger
+    /// Tests: syncs fail so. What was to be synced is in the file all the same, which a real one leaves open.
+    package let syncFault = Lock<StoreError?>(nil)
     // Held over the disk: SQLite is what it guards.
     private let file: Lock<File>
 
@@ -28,6 +33,8 @@ public final class OutcomeFile: Sendable {
         let rows: OutcomeRows
         var totals: OutcomeTotals
         var clock: RetentionClock
+        /// A sync failed.
+        var failure: StoreError?
     }
 
     static let schema = Schema(
@@ -123,14 +130,17 @@ public final class OutcomeFile: Sendable {
     ) throws(StoreError) -> Result {
         let spool = spool
         let ((changes, result), totals) = try file.withLock { (file) throws(StoreError) in
+            if let failure = file.failure { throw failure }
             let (before, connection) = (file.totals, file.connection)
             do throws(StoreError) {
                 let changed = try connection.transaction { () throws(StoreError) in
                     try body(&file) { OutcomeLane(spool: spool, lane: $0) }
                 }
+                if let fault = syncFault.withLock({ $0 }) { throw fault }
                 return (changed, file.totals)
             } catch {
                 file.totals = before
+                if error.isSyncFailure { file.failure = error }
                 throw error
             }
         }

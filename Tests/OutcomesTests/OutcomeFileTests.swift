@@ -259,6 +259,26 @@ private func deliveries(_ numbers: some Sequence<Int>, offset: Int = 0) -> [Deli
         #expect(try harness.find([lsn(6)]).missing == .zero)
     }
 
+    /// A later sync that succeeds proves nothing about what was written before.
+    @Test func failedSync_RefusesEveryChangeAfterIt() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...3), lane: 0)
+        // SQLITE_IOERR_FSYNC, as a COMMIT says it.
+        harness.file.syncFault.withLock { $0 = StoreError(.other, code: 1034, operation: "commit", detail: "planted") }
+        #expect(throws: StoreError.self) { try harness.file.keep(deliveries(4...6), lane: 1) }
+        harness.file.syncFault.withLock { $0 = nil }
+        for change in [
+            { try harness.file.keep(deliveries(7...9), lane: 2) }, { try harness.file.pass(lsn(7), lane: 2) },
+            { try harness.file.goOn(lane: 2, after: .zero, certain: .zero) },
+        ] {
+            let error = #expect(throws: StoreError.self) { try change() }
+            #expect(error?.isSyncFailure == true)
+        }
+        #expect(try harness.find([lsn(1), lsn(7)]).deliveries == deliveries([1]) + [nil])
+        try harness.reopen()
+        try harness.file.keep(deliveries(7...9), lane: 2)
+    }
+
     /// As after a restore that was told to send again.
     @Test func recordsHandedOverAgain_AreAtTheirNewPlaces() throws {
         let harness = try Harness()
