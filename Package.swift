@@ -127,8 +127,8 @@ let package = Package(
             "APITests",
             [
                 "Gateway", "GatewayTestSupport", "JSON", "Primitives", "API", "Broker", "Consumers", "DeadLetters",
-                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Records", "Spool", "Store",
-                "Telemetry", "TestSupport", log,
+                "EmbeddedBroker", "Forwarder", "HTTPServer", "Journal", "KafkaTestSupport", "Outcomes", "Records", "Spool",
+                "Store", "Telemetry", "TestSupport", log,
             ]),
         tests(
             "EndToEndTests",
@@ -148,7 +148,7 @@ let package = Package(
         tests(
             "ForwarderTests",
             [
-                "Forwarder", "Spool", "Outcomes", "Journal", "Broker", "DeadLetters", "Primitives", "Records",
+                "Forwarder", "Spool", "Outcomes", "Journal", "Broker", "DeadLetters", "Primitives", "Records", "Store",
                 "TestSupport", log,
             ]),
         // Damaged journals, what must become of them, and a fuzzer over both.

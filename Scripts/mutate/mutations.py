@@ -184,8 +184,20 @@ MUTATIONS = (
         JOURNAL),
     Mutation(
         "what was kept before a commit that did not happen is not void",
-        (Edit(LANE, "        try voidOutcomes(beyond: from, checkpoint: opened.previous?.lsn ?? .zero)\n", ""),),
+        (Edit(LANE, "        try voidOutcomes(beyond: certain, goingOnAfter: from)\n", ""),),
         ("ForwarderTests",)),
+    Mutation(
+        "an adopted lane keeps what a fenced hand-over was told",
+        (Edit(LANE, "            certain = spool.delivered(lane: index)\n", "            certain = from\n"),),
+        ("ForwarderTests",)),
+    Mutation(
+        "rows that end too early are taken for all there are",
+        (
+            Edit(
+                "Sources/Outcomes/OutcomeRows.swift", "if lsn <= max(lane.last, lane.forgotten, lane.missing) {",
+                "if lsn <= max(lane.last, lane.forgotten, lane.missing) || true {"),
+        ),
+        ("OutcomesTests",)),
     Mutation(
         "a receipt tells a place before the broker was asked",
         (

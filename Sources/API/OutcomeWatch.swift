@@ -63,7 +63,7 @@ final class OutcomeWatch: Sendable {
     private func note(_ lsn: LSN) {
         guard isAwaited(lsn) else { return }
         // Where no look-up can be made now, it is at the end.
-        _ = api.lookups.run { [self] in look(up: lsn) }
+        _ = api.lookups.run { [self] in look(up: [lsn]) }
     }
 
     private func isAwaited(_ lsn: LSN) -> Bool {
@@ -79,18 +79,21 @@ final class OutcomeWatch: Sendable {
         let isDelivered = lsns.count <= Self.inlineMax && !api.spool.deliveries(of: lsns).contains { $0 == nil }
         if isDelivered { return settled() }
         let queued = api.lookups.run { [self] in
-            for (lsn, delivery) in zip(lsns, api.spool.deliveries(of: lsns)) where delivery == nil { look(up: lsn) }
+            look(up: zip(lsns, api.spool.deliveries(of: lsns)).filter { $0.1 == nil }.map(\.0))
             settled()
         }
         // Then the answer says less, and nothing wrong.
         if !queued { settled() }
     }
 
-    /// Reads the disk. What cannot be read counts as still accepted.
-    private func look(up lsn: LSN) {
+    /// Reads the disk, unless nobody waits any more. What cannot be read counts as still accepted.
+    private func look(up lsns: [LSN]) {
+        if lsns.isEmpty || state.withLock({ $0.isOver }) { return }
         do {
-            let outcome = try api.outcome(of: lsn)
-            state.withLock { $0.found[lsn] = outcome }
+            let outcomes = try api.outcomes(of: lsns)
+            state.withLock { state in
+                for (lsn, outcome) in zip(lsns, outcomes) { state.found[lsn] = outcome }
+            }
         } catch {
             return
         }

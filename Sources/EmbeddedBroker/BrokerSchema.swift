@@ -83,8 +83,13 @@ enum BrokerSchema {
             ALTER TABLE partitions ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
             UPDATE partitions SET first = low;
             """,
-            // In the new table every row is complete in itself, and has a checksum.
-            "DROP TABLE outcomes;" + OutcomeRows.creation,
+            // In the new table every row is complete in itself, and has a checksum. What was handed over before has
+            // none. (LSNs are stored with their top bit flipped there; zero is 1 << 63.)
+            "DROP TABLE outcomes;" + OutcomeRows.creation + """
+                INSERT INTO outcome_lanes (spool, lane, forgotten, missing)
+                SELECT spool, lane, 1 << 63, CASE WHEN lsn < 0 THEN lsn - (1 << 63) ELSE lsn + (1 << 63) END
+                FROM sinks WHERE lsn IS NOT NULL;
+                """,
         ])
 }
 

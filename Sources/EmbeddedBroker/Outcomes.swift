@@ -9,8 +9,9 @@ extension Writer {
     /// moves.
     func keepOutcome(of handOver: HandOver, _ deliveries: [Delivery]) throws(StoreError) {
         let checkpoint = ledger.sinks[handOver.sink]?.checkpoint?.lsn ?? .zero
-        if handOver.isClaim, handOver.batch.isEmpty, handOver.checkpoint.lsn > checkpoint {
-            // This file is older than the spool, or what lies between was assumed to be delivered.
+        if handOver.isClaim, handOver.batch.isEmpty, handOver.checkpoint.lsn != checkpoint {
+            // Beyond it: this file is older than the spool. Before it: the checkpoint is of a process that the spool
+            // never was, and what the spool held is assumed to be delivered, rows or not.
             try outcomes.missing(through: handOver.checkpoint.lsn, of: handOver.sink, &ledger.outcomes)
         }
         pending.outcomes += try outcomes.keep(

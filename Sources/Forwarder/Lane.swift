@@ -168,8 +168,13 @@ final class Lane: @unchecked Sendable {
             previous: opened.previous, delivered: spool.delivered(lane: index), epoch: spool.epoch,
             nonce: spool.nonce, wasClaimed: wasClaimed, isKnown: spool.isKnown(epoch:nonce:))
         let from: LSN
+        // What was kept of hand-overs beyond it must not count.
+        let certain: LSN
         switch decision {
-        case .historyUnknown: from = try adopted(opened.previous)
+        case .historyUnknown:
+            from = try adopted(opened.previous)
+            // Another process committed up to the checkpoint, at places of its own.
+            certain = spool.delivered(lane: index)
         case .ownedElsewhere: throw .ownedElsewhere
         case .goOn(let after, let alarm):
             if let alarm {
@@ -179,8 +184,9 @@ final class Lane: @unchecked Sendable {
                 metrics.alarms.increment()
             }
             from = after
+            certain = after
         }
-        try voidOutcomes(beyond: from, checkpoint: opened.previous?.lsn ?? .zero)
+        try voidOutcomes(beyond: certain, goingOnAfter: from)
         let dead = try reconcile(from)
         try handOver([], through: from)
         if !wasClaimed, decision != .historyUnknown { try closeAdoption() }
@@ -236,9 +242,9 @@ final class Lane: @unchecked Sendable {
 
     /// What was kept before commits that did not happen must never answer for a receipt: to be gone before anything of
     /// the lane moves on.
-    private func voidOutcomes(beyond from: LSN, checkpoint: LSN) throws(LaneFailure) {
+    private func voidOutcomes(beyond certain: LSN, goingOnAfter from: LSN) throws(LaneFailure) {
         do throws(KeepingError) {
-            try spool.lane(index, goesOnAfter: from, checkpoint: checkpoint)
+            try spool.lane(index, goesOnAfter: from, certain: certain)
         } catch {
             throw .broker(.outcomesUnavailable(error))
         }
@@ -358,6 +364,11 @@ final class Lane: @unchecked Sendable {
                 atMs: shared.clock.wallMilliseconds())
         } catch {
             throw .deadLetters("\(error)")
+        }
+        do throws(KeepingError) {
+            try spool.pass(lsn, lane: index)
+        } catch {
+            throw .broker(.outcomesUnavailable(error))
         }
         try handOver([], through: lsn)
         do {

@@ -56,6 +56,13 @@ public final class JournalReader: @unchecked Sendable {
         walk = nil
     }
 
+    /// Goes on at any LSN. Further on in the same segment its frames are walked over from where the last one ended,
+    /// without reading their records; further back, from the segment's beginning.
+    public func seek(to lsn: LSN) {
+        if lsn < position { walk = nil }
+        position = lsn
+    }
+
     /// The frame, or nil when there is nothing to read any more: the segment was released meanwhile, so its file is
     /// gone or becomes another segment. Whoever still needs records reads them elsewhere.
     private func readDisk(_ segment: SegmentInfo, isActive: Bool) throws(JournalError) -> JournalFrame? {

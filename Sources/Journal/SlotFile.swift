@@ -95,8 +95,8 @@ final class SlotFile {
         return (opened, newest.payload)
     }
 
-    /// Makes what was read durable: before anybody deletes something because of it, and before the slot beside it, which
-    /// may be all that a power failure would leave, is written over. `write` does it too.
+    /// Makes what was read durable: before anybody deletes something because of it, and before the slot beside it is
+    /// written over, which may be all that a power failure would leave. `write` does it too.
     func settle() throws(FileSystemError) {
         guard let slot = unproven else { return }
         // Written again, as a sync alone proves nothing after one that failed. Torn, it leaves the other slot.

@@ -7,6 +7,9 @@ public import Store
 /// synced before its commit, so a receipt is right after any crash; where the commit did not happen, the checkpoint
 /// that the next sink reads says so, and the row is void.
 ///
+/// After a sync that failed, what the file holds is uncertain, and a later sync that succeeds proves nothing: every
+/// change is refused from then on, and the process must end.
+///
 /// Any thread may call. Calls wait for each other and block on the disk; `reader` waits for none of them.
 public final class OutcomeFile: Sendable {
     public static let fileName = "outcomes.sqlite"
@@ -19,6 +22,9 @@ public final class OutcomeFile: Sendable {
     private let settings: OutcomesSettings
     private let clock: any TimeSource
     private let metrics: OutcomeMetrics
+    private let log: Logger
+    /// Tests: syncs fail so. What was to be synced is in the file all the same, which a real one leaves open.
+    package let syncFault = Lock<StoreError?>(nil)
     // Held over the disk: SQLite is what it guards.
     private let file: Lock<File>
 
@@ -27,6 +33,8 @@ public final class OutcomeFile: Sendable {
         let rows: OutcomeRows
         var totals: OutcomeTotals
         var clock: RetentionClock
+        /// A sync failed.
+        var failure: StoreError?
     }
 
     static let schema = Schema(
@@ -35,12 +43,10 @@ public final class OutcomeFile: Sendable {
 
     /// Opens the file in `directory`, creating both; its parent must exist.
     ///
-    /// - Parameters:
-    ///   - lanes: of the spool.
-    ///   - recovered: end of what earlier processes left in the spool; zero: it is new. Where the file is not there,
-    ///     all below has no row.
+    /// - Parameter delivered: for each lane of the spool, what it knows to be delivered. A file that is new, or older
+    ///   than that, has no rows of some of it, and says so from then on.
     public init(
-        directory: String, spool: SpoolID, lanes: Int, recovered: LSN,
+        directory: String, spool: SpoolID, delivered: [LSN],
         settings: OutcomesSettings = OutcomesSettings(), clock: any TimeSource = SystemClock(),
         log: Logger = Logger(label: "postrider.outcomes")
     ) throws(StoreError) {
@@ -56,37 +62,47 @@ public final class OutcomeFile: Sendable {
         if !settings.syncs { try connection.execute("PRAGMA synchronous = OFF") }
         let rows = try OutcomeRows(connection)
         var totals = try rows.load()
-        if totals.isNew {
-            let missing = recovered > .zero ? LSN(rawValue: recovered.rawValue - 1) : .zero
-            try connection.transaction { () throws(StoreError) in
-                for lane in 0..<lanes {
-                    try rows.missing(through: missing, of: OutcomeLane(spool: spool, lane: lane), &totals)
-                }
+        let incomplete = try connection.transaction { () throws(StoreError) in
+            var incomplete: [Int] = []
+            for (lane, lsn) in delivered.enumerated() {
+                let isComplete = try rows.confirm(through: lsn, of: OutcomeLane(spool: spool, lane: lane), &totals)
+                if !isComplete { incomplete.append(lane) }
             }
-            if recovered > .zero {
-                log.warning(
-                    "there was no file of outcomes: receipts of records delivered before tell no place",
-                    metadata: ["path": "\(path)", "before": "\(recovered)"])
-            }
+            return incomplete
+        }
+        if !incomplete.isEmpty {
+            log.warning(
+                Self.incomplete,
+                metadata: [
+                    "path": "\(path)", "lanes": "\(incomplete)",
+                    "through": "\(incomplete.map { delivered[$0] }.max() ?? .zero)",
+                ])
         }
         reader = try OutcomeReader(path: path, schema: Self.schema)
         self.spool = spool
         self.settings = settings
         self.clock = clock
+        self.log = log
         metrics = OutcomeMetrics()
         metrics.report(totals)
         file = Lock(File(connection: connection, rows: rows, totals: totals, clock: RetentionClock(clock)))
     }
 
-    /// A lane's sink is open, and the lane goes on after an LSN: rows beyond it are void, durably when this returns.
+    private static let incomplete: Logger.Message =
+        "the file of outcomes is new, or older than the spool: receipts of some delivered records tell no place"
+
+    /// A lane's sink is open, and the lane goes on after an LSN. Durable when this returns.
     ///
-    /// - Parameter checkpoint: what the broker said; where it lies before, what is between has no row.
-    public func goOn(lane: Int, after lsn: LSN, checkpoint: LSN) throws(StoreError) {
-        try change { (file, key) throws(StoreError) in
-            let count = try file.rows.void(after: lsn, of: key(lane), &file.totals)
-            if checkpoint < lsn { try file.rows.missing(through: lsn, of: key(lane), &file.totals) }
-            return OutcomeChanges(voided: count)
+    /// - Parameter certain: hand-overs up to it were committed, and rows beyond it are void. Where the lane goes on
+    ///   further, because an operator said that what lies between is delivered, that has no rows.
+    public func goOn(lane: Int, after lsn: LSN, certain: LSN) throws(StoreError) {
+        let isComplete = try change { (file, key) throws(StoreError) in
+            let count = try file.rows.void(after: certain, of: key(lane), &file.totals)
+            let isComplete = try file.rows.confirm(through: certain, of: key(lane), &file.totals)
+            if certain < lsn { try file.rows.missing(through: lsn, of: key(lane), &file.totals) }
+            return (OutcomeChanges(voided: count), isComplete)
         }
+        if !isComplete { log.warning(Self.incomplete, metadata: ["lanes": "\([lane])", "through": "\(certain)"]) }
     }
 
     /// The row of a hand-over that is about to be committed; synced when this returns.
@@ -95,27 +111,41 @@ public final class OutcomeFile: Sendable {
     public func keep(_ deliveries: [Delivery], lane: Int) throws(StoreError) {
         try change { (file, key) throws(StoreError) in
             let now = file.clock.wallMilliseconds(clock)
-            return try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals)
+            let changes = try file.rows.keep(deliveries, of: key(lane), atMs: now, settings, &file.totals)
+            return (changes, ())
         }
     }
 
-    private func change(
-        _ body: (inout File, (Int) -> OutcomeLane) throws(StoreError) -> OutcomeChanges
-    ) throws(StoreError) {
+    /// The same of a hand-over that passes a dead record and delivers none.
+    public func pass(_ lsn: LSN, lane: Int) throws(StoreError) {
+        try change { (file, key) throws(StoreError) in
+            let now = file.clock.wallMilliseconds(clock)
+            let changes = try file.rows.pass(lsn, of: key(lane), atMs: now, settings, &file.totals)
+            return (changes, ())
+        }
+    }
+
+    private func change<Result>(
+        _ body: (inout File, (Int) -> OutcomeLane) throws(StoreError) -> (OutcomeChanges, Result)
+    ) throws(StoreError) -> Result {
         let spool = spool
-        let (changes, totals) = try file.withLock { (file) throws(StoreError) in
+        let ((changes, result), totals) = try file.withLock { (file) throws(StoreError) in
+            if let failure = file.failure { throw failure }
             let (before, connection) = (file.totals, file.connection)
             do throws(StoreError) {
-                let changes = try connection.transaction { () throws(StoreError) in
+                let changed = try connection.transaction { () throws(StoreError) in
                     try body(&file) { OutcomeLane(spool: spool, lane: $0) }
                 }
-                return (changes, file.totals)
+                if let fault = syncFault.withLock({ $0 }) { throw fault }
+                return (changed, file.totals)
             } catch {
                 file.totals = before
+                if error.isSyncFailure { file.failure = error }
                 throw error
             }
         }
         metrics.report(totals)
         metrics.count(changes)
+        return result
     }
 }

@@ -31,6 +31,7 @@ public final class OutcomeReader: Sendable {
         let lanes: Statement
         let row: Statement
         let packed: Statement
+        var rowsRead = 0
     }
 
     private struct LaneRow {
@@ -54,6 +55,9 @@ public final class OutcomeReader: Sendable {
                 packed: try Statement(connection, "SELECT packed FROM outcomes WHERE number = ?")))
     }
 
+    /// Rows that were unpacked so far: the work of look-ups.
+    package var rowsRead: Int { file.withLock { $0.rowsRead } }
+
     /// Where records of a spool are. Each row is read and unpacked once, whatever is asked of it.
     ///
     /// - Parameters:
@@ -66,7 +70,7 @@ public final class OutcomeReader: Sendable {
         try file.withLock { (file) throws(StoreError) in
             try file.connection.beginRead()
             do throws(StoreError) {
-                for lane in try lanes(of: spool, file, &found) { try look(in: lane, file, lsns, counts, &found) }
+                for lane in try lanes(of: spool, file, &found) { try look(in: lane, &file, lsns, counts, &found) }
             } catch {
                 try file.connection.rollback()
                 throw error
@@ -91,7 +95,7 @@ public final class OutcomeReader: Sendable {
 
     /// From row to row, and past what lies between two: a lane's rows do not overlap.
     private func look(
-        in lane: LaneRow, _ file: File, _ lsns: [LSN], _ counts: (Int, LSN) -> Bool, _ found: inout FoundOutcomes
+        in lane: LaneRow, _ file: inout File, _ lsns: [LSN], _ counts: (Int, LSN) -> Bool, _ found: inout FoundOutcomes
     ) throws(StoreError) {
         var index = 0
         while index < lsns.count {
@@ -103,6 +107,7 @@ public final class OutcomeReader: Sendable {
             let begin = lsns.firstIndexInOrder(from: index) { $0 >= row.first }
             let end = lsns.firstIndexInOrder(from: begin) { $0 > row.last }
             if begin < end {
+                file.rowsRead += 1
                 let packed = try file.packed.first(.integer(row.number)) { $0.bytes(0) } ?? nil
                 do throws(MalformedBytes) {
                     guard row.first <= row.last else { throw MalformedBytes("a row's LSNs") }

@@ -95,28 +95,51 @@ public final class OutcomeRows {
         _ deliveries: [Delivery], of key: OutcomeLane, atMs: Int64, _ settings: OutcomesSettings,
         _ totals: inout OutcomeTotals
     ) throws(StoreError) -> OutcomeChanges {
-        guard let first = deliveries.first?.lsn, let last = deliveries.last?.lsn else {
-            return OutcomeChanges()
-        }
+        guard let first = deliveries.first?.lsn, let last = deliveries.last?.lsn else { return OutcomeChanges() }
+        let row = NewRow(
+            lsns: first...last, records: deliveries.count, packed: PackedDeliveries.pack(deliveries), atMs: atMs)
+        return try keep(row, of: key, settings, &totals)
+    }
+
+    /// The row of a hand-over that passes a dead record and delivers none: without it the lane's checkpoint would lie
+    /// beyond its rows, which looks as if some were missing (`confirm`).
+    ///
+    /// - Returns: as `keep`.
+    public func pass(
+        _ lsn: LSN, of key: OutcomeLane, atMs: Int64, _ settings: OutcomesSettings, _ totals: inout OutcomeTotals
+    ) throws(StoreError) -> OutcomeChanges {
+        let row = NewRow(lsns: lsn...lsn, records: 0, packed: PackedDeliveries.pack(passing: lsn), atMs: atMs)
+        return try keep(row, of: key, settings, &totals)
+    }
+
+    private struct NewRow {
+        var lsns: ClosedRange<LSN>
+        var records: Int
+        var packed: ByteSlice
+        var atMs: Int64
+    }
+
+    private func keep(
+        _ row: NewRow, of key: OutcomeLane, _ settings: OutcomesSettings, _ totals: inout OutcomeTotals
+    ) throws(StoreError) -> OutcomeChanges {
         try addLane(key, missing: .zero, &totals)
         guard var lane = totals.lanes[key] else { return OutcomeChanges() }
-        if lane.last >= first {
-            try supersede(from: first, &lane)
+        if lane.last >= row.lsns.lowerBound {
+            try supersede(from: row.lsns.lowerBound, &lane)
             totals.oldest = nil
         }
-        let packed = PackedDeliveries.pack(deliveries)
-        let bytes = Int64(packed.count + OutcomesSettings.rowBytes)
+        let bytes = Int64(row.packed.count + OutcomesSettings.rowBytes)
         totals.number += 1
-        totals.recordsEver += Int64(deliveries.count)
+        totals.recordsEver += Int64(row.records)
         totals.bytesEver += bytes
         try insert.run(
-            .integer(totals.number), .integer(lane.number), Value(lsn: first), Value(lsn: last), .integer(atMs),
-            .integer(Int64(deliveries.count)), .integer(bytes), .integer(totals.recordsEver),
-            .integer(totals.bytesEver), .blob(packed))
-        lane.last = last
+            .integer(totals.number), .integer(lane.number), Value(lsn: row.lsns.lowerBound),
+            Value(lsn: row.lsns.upperBound), .integer(row.atMs), .integer(Int64(row.records)), .integer(bytes),
+            .integer(totals.recordsEver), .integer(totals.bytesEver), .blob(row.packed))
+        lane.last = row.lsns.upperBound
         totals.lanes[key] = lane
         if totals.oldest == nil { try findOldest(&totals) }
-        return try trim(settings, atMs, &totals)
+        return try trim(settings, row.atMs, &totals)
     }
 
     /// A spool that was restored and told to send again: its records have new places. What else the older rows told is
@@ -143,6 +166,22 @@ public final class OutcomeRows {
         totals.lanes[key] = lane
         try findOldest(&totals)
         return count
+    }
+
+    /// The lane's hand-overs up to the LSN were committed, each after a `keep` or a `pass`. Where the rows end before,
+    /// the file is older than the lane: what follows has none, and its last row may be of a hand-over that was not
+    /// committed in the end, so it goes.
+    ///
+    /// - Returns: whether every one has a row, or is known to have none.
+    public func confirm(
+        through lsn: LSN, of key: OutcomeLane, _ totals: inout OutcomeTotals
+    ) throws(StoreError) -> Bool {
+        if let lane = totals.lanes[key] {
+            if lsn <= max(lane.last, lane.forgotten, lane.missing) { return true }
+            if lane.last > .zero { _ = try void(after: LSN(rawValue: lane.last.rawValue - 1), of: key, &totals) }
+        }
+        try missing(through: lsn, of: key, &totals)
+        return lsn == .zero
     }
 
     /// Some hand-overs of the lane up to the LSN have no row.
@@ -261,9 +300,6 @@ public struct OutcomeTotals: Sendable {
     var bytesEver: Int64 = 0
 
     public init() {}
-
-    /// Nothing was ever kept here.
-    var isNew: Bool { number == 0 && lanes.isEmpty }
 
     public var rows: Int64 { oldest.map { number - $0.number + 1 } ?? 0 }
     public var records: Int64 { oldest.map { recordsEver - $0.totalRecords + $0.records } ?? 0 }

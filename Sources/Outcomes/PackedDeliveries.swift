@@ -10,7 +10,8 @@ import Records
 /// partition (varints) and the offset of its first record (zigzag); then for each record, in LSN order: how many LSNs
 /// lie between it and the one before (varint), the index of its place (varint), its offset and timestamp, as
 /// differences to the place's last offset + 1 and the last record's timestamp (zigzag). Last, the CRC32C (4) of all of
-/// that, seeded with `seed`.
+/// that, seeded with `seed`. A record that was passed without being delivered has a row of no records, topics and
+/// places.
 enum PackedDeliveries {
     private static let form: UInt8 = 1
     private static let checksumBytes = 4
@@ -50,11 +51,9 @@ enum PackedDeliveries {
             return places.count - 1
         }
         var writer = ByteWriter(capacity: 64 + 6 * deliveries.count)
-        writer.integer(form)
-        writer.integer(deliveries[0].lsn.rawValue)
-        writer.integer(deliveries[deliveries.count - 1].lsn.rawValue)
-        writer.integer(UInt32(deliveries.count))
-        writer.integer(deliveries[0].timestampMs)
+        head(
+            of: deliveries.count, deliveries[0].lsn...deliveries[deliveries.count - 1].lsn,
+            timestampMs: deliveries[0].timestampMs, to: &writer)
         writer.varint(UInt64(topics.count))
         for topic in topics { writer.string(topic.text) }
         writer.varint(UInt64(places.count))
@@ -76,6 +75,26 @@ enum PackedDeliveries {
         }
         writer.integer(checksum(of: writer.bytes[...]))
         return writer.bytes[...]
+    }
+
+    /// A row that has nothing.
+    static func pack(passing lsn: LSN) -> ByteSlice {
+        var writer = ByteWriter(capacity: 64)
+        head(of: 0, lsn...lsn, timestampMs: 0, to: &writer)
+        writer.varint(0)
+        writer.varint(0)
+        writer.integer(checksum(of: writer.bytes[...]))
+        return writer.bytes[...]
+    }
+
+    private static func head(
+        of count: Int, _ range: ClosedRange<LSN>, timestampMs: Int64, to writer: inout ByteWriter
+    ) {
+        writer.integer(form)
+        writer.integer(range.lowerBound.rawValue)
+        writer.integer(range.upperBound.rawValue)
+        writer.integer(UInt32(count))
+        writer.integer(timestampMs)
     }
 
     private struct PlaceKey: Hashable {
@@ -125,7 +144,9 @@ enum PackedDeliveries {
             places[Int(place)].offset &+= 1
             next = lsn.rawValue &+ 1
         }
-        guard next == last &+ 1, reader.remaining == 0 else { throw MalformedBytes("end of packed outcomes") }
+        guard count == 0 || next == last &+ 1, reader.remaining == 0 else {
+            throw MalformedBytes("end of packed outcomes")
+        }
     }
 
     private static func places(_ reader: inout ByteReader) throws(MalformedBytes) -> [Place] {

@@ -44,19 +44,19 @@ extension Spool {
         in directory: String, settings: OutcomesSettings = OutcomesSettings()
     ) throws(StoreError) {
         let file = try OutcomeFile(
-            directory: directory, spool: id, lanes: self.settings.lanes,
-            recovered: recovery.created ? .zero : recoveredEnd, settings: settings)
+            directory: directory, spool: id, delivered: state.withLock { $0.cursors.lanes.map(\.delivered) },
+            settings: settings)
         keepOutcomes(in: file)
     }
 
     package func keepOutcomes(in file: OutcomeFile) { kept.withLock { $0 = .own(file) } }
 
-    /// A lane's sink is open, and the lane goes on after the LSN: what was kept of hand-overs beyond it is void,
-    /// durably when this returns. Blocks on the disk; for the lane's thread.
+    /// A lane's sink is open, and the lane goes on after the LSN. Durable when this returns. Blocks on the disk; for
+    /// the lane's thread.
     ///
-    /// - Parameter checkpoint: what the broker said.
-    public func lane(_ lane: Int, goesOnAfter lsn: LSN, checkpoint: LSN) throws(KeepingError) {
-        try change { (file) throws(StoreError) in try file.goOn(lane: lane, after: lsn, checkpoint: checkpoint) }
+    /// - Parameter certain: what was kept of hand-overs up to it is known to be committed; beyond it, it is void.
+    public func lane(_ lane: Int, goesOnAfter lsn: LSN, certain: LSN) throws(KeepingError) {
+        try change { (file) throws(StoreError) in try file.goOn(lane: lane, after: lsn, certain: certain) }
     }
 
     /// Where the records of a hand-over will be once it is committed: to be kept before, and synced when this returns.
@@ -65,6 +65,11 @@ extension Spool {
     /// - Parameter deliveries: in LSN order, not empty.
     public func keep(_ deliveries: [Delivery], lane: Int) throws(KeepingError) {
         try change { (file) throws(StoreError) in try file.keep(deliveries, lane: lane) }
+    }
+
+    /// The same of a hand-over that passes a dead record and delivers none.
+    public func pass(_ lsn: LSN, lane: Int) throws(KeepingError) {
+        try change { (file) throws(StoreError) in try file.pass(lsn, lane: lane) }
     }
 
     private func change(_ body: (OutcomeFile) throws(StoreError) -> Void) throws(KeepingError) {

@@ -13,73 +13,74 @@ public enum RecordPlace: Hashable, Sendable {
 }
 
 extension Spool {
-    /// So many LSNs are read over, rather than looking for the place in the segment again.
-    private static let readOverMax: UInt64 = 4_096
-
     /// The lane of a record that was accepted; nil where no synced record stands. May block on the disk.
     public func lane(of lsn: LSN) throws(JournalError) -> UInt8? {
         if case .lane(let lane) = try places(of: [lsn])[0] { return lane }
         return nil
     }
 
-    /// Where records stand. Each frame is read once. May block on the disk.
+    /// Where records stand. Each frame is read once, and what lies between two in a segment is not gone over twice. May
+    /// block on the disk.
     ///
     /// - Parameter lsns: sorted.
     /// - Throws: what the disk or the system refused; never for broken bytes.
     public func places(of lsns: [LSN]) throws(JournalError) -> [RecordPlace] {
-        var places = [RecordPlace](repeating: .nowhere, count: lsns.count)
-        var reader: JournalReader?
-        var index = 0
-        while index < lsns.count {
-            let lsn = lsns[index]
+        var places: [RecordPlace] = []
+        places.reserveCapacity(lsns.count)
+        var reader = journal.reader(from: .zero)
+        while places.count < lsns.count {
+            let found: (frame: JournalFrame, places: [RecordPlace])?
             do throws(JournalError) {
-                guard let frame = try frame(holding: lsn, &reader) else {
-                    places[index] = try parkedPlace(of: lsn)
-                    index += 1
-                    continue
-                }
-                do throws(MalformedBytes) {
-                    var next = index
-                    try frame.forEachRecord { at, bytes in
-                        while next < lsns.count, lsns[next] <= at {
-                            if lsns[next] == at, let lane = SpoolRecordCodec.lane(of: bytes) {
-                                places[next] = .lane(lane)
-                            }
-                            next += 1
-                        }
-                    }
-                    index = max(next, index + 1)
-                } catch {
-                    throw .corruption([frame.first..<frame.end], detail: error.what)
+                reader.seek(to: lsns[places.count])
+                found = try reader.next().map { (frame) throws(JournalError) in
+                    (frame, try self.places(of: lsns[places.count...], in: frame))
                 }
             } catch {
-                reader = nil
-                // Its segment may have gone meanwhile, because its lane was parked.
-                places[index] = try parkedPlace(of: lsn)
-                if places[index] == .nowhere {
-                    guard case .corruption = error else { throw error }
-                    places[index] = .damaged(error.description)
-                }
-                index += 1
+                reader = journal.reader(from: .zero)
+                let end = error.lostEnd
+                repeat {
+                    places.append(try parkedPlace(of: lsns[places.count], unreadable: error))
+                } while places.count < lsns.count && lsns[places.count] < end
+                continue
             }
+            // Between what was looked for and the frame, or the end, the journal has nothing.
+            let end = found?.frame.first
+            while places.count < lsns.count, end.map({ lsns[places.count] < $0 }) ?? true {
+                places.append(try parkedPlace(of: lsns[places.count]))
+            }
+            places += found?.places ?? []
         }
         return places
     }
 
-    private func frame(holding lsn: LSN, _ reader: inout JournalReader?) throws(JournalError) -> JournalFrame? {
-        let near = reader.map { $0.position <= lsn && lsn.rawValue - $0.position.rawValue <= Self.readOverMax } ?? false
-        if !near { reader = journal.reader(from: lsn) }
-        do throws(JournalError) {
-            while let frame = try reader?.next() {
-                if lsn < frame.end { return frame.first <= lsn ? frame : nil }
+    /// Of those that are in the frame.
+    ///
+    /// - Parameter lsns: sorted.
+    private func places(
+        of lsns: ArraySlice<LSN>, in frame: JournalFrame
+    ) throws(JournalError) -> [RecordPlace] {
+        var places: [RecordPlace] = []
+        var wanted = lsns.drop { $0 < frame.first }
+        do throws(MalformedBytes) {
+            try frame.forEachRecord { lsn, bytes in
+                while wanted.first == lsn {
+                    places.append(SpoolRecordCodec.lane(of: bytes).map(RecordPlace.lane) ?? .nowhere)
+                    wanted.removeFirst()
+                }
             }
-            return nil
         } catch {
-            guard near else { throw error }
-            // What is broken may lie before it.
-            reader = nil
-            return try frame(holding: lsn, &reader)
+            throw .corruption([frame.first..<frame.end], detail: error.what)
         }
+        return places
+    }
+
+    /// Of a record that the journal could not tell about: its segment may have gone meanwhile, because its lane was
+    /// parked.
+    private func parkedPlace(of lsn: LSN, unreadable error: JournalError) throws(JournalError) -> RecordPlace {
+        let place = try parkedPlace(of: lsn)
+        guard place == .nowhere else { return place }
+        guard case .corruption = error else { throw error }
+        return .damaged(error.description)
     }
 
     /// The same of a record that stands in parked files only.
@@ -104,5 +105,13 @@ extension Spool {
             }
         }
         return damage.map { .damaged($0.description) } ?? .nowhere
+    }
+}
+
+extension JournalError {
+    /// One past the last record that is lost; zero where none is.
+    fileprivate var lostEnd: LSN {
+        guard case .corruption(let ranges, _) = self else { return .zero }
+        return ranges.map(\.upperBound).max() ?? .zero
     }
 }

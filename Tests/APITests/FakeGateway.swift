@@ -8,6 +8,7 @@ import GatewayTestSupport
 import HTTPServer
 import Journal
 import Logging
+import Outcomes
 import Primitives
 import Records
 import Spool
@@ -26,9 +27,10 @@ final class FakeGateway {
     let deadLetters: DeadLetters
     let server: HTTPServer
     let directory: TemporaryDirectory
+    let outcomes: OutcomeFile
+    let lookups = WorkQueue(name: "lookups", depthMax: 4096)
     private let broker: EmbeddedBroker
     private let forwarder: Forwarder
-    private let lookups = WorkQueue(name: "lookups", depthMax: 4096)
     private let timers = TimerThread()
     private let refuses: Lock<Bool>
     private let isStopped = Lock(false)
@@ -58,9 +60,13 @@ final class FakeGateway {
         if holding { sinks.setPlan { $0.operation == .deliver && !$0.batch.isEmpty ? .hang : nil } }
         let path = directory.path
         for name in ["spool", "broker"] { try SystemFileSystem().createDirectory("\(path)/\(name)") }
-        spool = try Spool.open(
+        let spool = try Spool.open(
             directory: path + "/spool", settings: spoolSettings, timers: timers, log: Self.quiet, failed: { _ in })
-        try spool.keepOutcomes(in: path + "/spool")
+        self.spool = spool
+        outcomes = try OutcomeFile(
+            directory: path + "/spool", spool: spool.id,
+            delivered: (0..<spoolSettings.lanes).map { spool.delivered(lane: $0) })
+        spool.keepOutcomes(in: outcomes)
         broker = try EmbeddedBroker(
             directory: path + "/broker", settings: .init(), clock: SystemClock(), timers: timers)
         deadLetters = try DeadLetters(directory: path + "/dead")

@@ -2,6 +2,7 @@ import Broker
 import Outcomes
 import Primitives
 import Records
+import Store
 import Telemetry
 import TestSupport
 import Testing
@@ -54,6 +55,40 @@ import Testing
         _ = try harness.sink().deliver([], checkpoint: checkpoint(7))
         try harness.reopen()
         #expect(try outcomes(of: harness.broker, 1...2).missing == lsn(7))
+    }
+
+    /// The checkpoint is another process's, and of what this spool held that one had not everything.
+    @Test func claimBelowTheCheckpoint_SaysWhatMayBeMissing() throws {
+        let harness = try BrokerHarness()
+        try harness.sink().deliver([outgoing(1), outgoing(2), outgoing(9)])
+        _ = try harness.sink().deliver([], checkpoint: checkpoint(4))
+        let found = try outcomes(of: harness.broker, 1...9)
+        #expect(found.missing == lsn(4))
+        #expect(found.deliveries.compactMap { $0?.lsn } == [1, 2, 9].map { lsn($0) })
+    }
+
+    /// What older versions kept is dropped: receipts of it say no place, and not that they were never given out.
+    @Test func fileOfAnOlderVersion_SaysWhatIsMissing() throws {
+        // From 2038 on an LSN does not fit a signed integer.
+        let checkpoints = [lsn(7), LSN(epoch: 3_000_000_000, sequence: 5), nil]
+        let directory = try TemporaryDirectory()
+        do {
+            let current = BrokerSchema.schema
+            let schema = Schema(applicationID: current.applicationID, migrations: Array(current.migrations.prefix(2)))
+            let old = try Connection.open(path: "\(directory.path)/broker.sqlite", schema: schema)
+            let insert = try Statement(old, "INSERT INTO sinks (spool, lane, generation, lsn) VALUES (?, ?, 1, ?)")
+            for (lane, lsn) in checkpoints.enumerated() {
+                let stored = lsn.map { Value.integer(Int64(bitPattern: $0.rawValue)) } ?? .null
+                try insert.run(.blob((lane == 1 ? spoolTwo : spoolOne).bytes), .integer(Int64(lane)), stored)
+            }
+        }
+        let clock = ManualClock()
+        let broker = try EmbeddedBroker(directory: directory.path, clock: clock, timers: clock)
+        defer { broker.close() }
+        for (spool, lsn) in [(spoolOne, checkpoints[0]), (spoolTwo, checkpoints[1])] {
+            let found = try broker.outcomes.find([.zero], of: spool) { _, _ in true }
+            #expect(found.missing == lsn && found.forgotten == .zero)
+        }
     }
 
     /// What a crash leaves is the file and its log as they are at that moment.

@@ -87,10 +87,54 @@ import Testing
         #expect(harness.texts(0) == (decision == .resend ? ["a", "b", "new"] : ["a", "new"]))
     }
 
+    /// What a fenced hand-over was told of its places is another's by now: a receipt must not name one of those, and it
+    /// still says that the record is settled when nothing else of it is there any more.
+    ///
+    /// - Parameter isLast: whether the spool holds nothing behind them: then the lane goes on where its rows end.
+    @Test(arguments: [true, false]) func assumedRecords_HaveNoPlace_AlsoAfterALaterStart(isLast: Bool) throws {
+        let harness = try Harness(start: false)
+        // The places are kept, and then the lane finds its broker no more.
+        let isRefused = Lock(false)
+        harness.sinks.setPlan { call in
+            if call.lane != 0 { return call.batch.isEmpty ? nil : .refuse(FakeSinks.unreachable) }
+            if call.batch.isEmpty { return isRefused.withLock { $0 } ? .refuse(FakeSinks.unreachable) : nil }
+            isRefused.withLock { $0 = true }
+            return .refuseCommit(FakeSinks.unreachable)
+        }
+        // One that the other process never had.
+        var other = try harness.accept(1, "c")
+        let lsn = try harness.accept(0, "a", "b")
+        if !isLast { other = try harness.accept(1, "d") }
+        harness.forwarder.start()
+        #expect(harness.waitForStatus(0) { $0.retries > 2 })
+        let foreign = SinkCheckpoint(lsn: lsn.advanced(by: 100), epoch: harness.spool.epoch + 1000, nonce: 99)
+        let decide = adopt(.assumeDelivered)
+        try harness.restart(.restart) { disk in
+            for text in ["foreign", "a", "b"] {
+                harness.log.append(OutgoingRecord(lsn: lsn, spooled: record(topic(0), text)))
+            }
+            claim(harness, foreign, [0, 1])
+            try decide(disk)
+        }
+        #expect(eventually { (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 } })
+        let assumed = [lsn, lsn.advanced(by: 1), other].sorted()
+        #expect(try harness.spool.outcomes(of: assumed) == [.settled, .settled, .settled])
+        try harness.restart(.killed)
+        let isGone = try eventually {
+            try harness.accept([record(topic(0), "more", padding: 900), record(topic(1), "more", padding: 900)])
+            return try assumed.allSatisfy { try harness.spool.lane(of: $0) == nil }
+        }
+        #expect(isGone)
+        try harness.restart(.restart)
+        #expect(try harness.spool.outcomes(of: assumed) == [.expired, .expired, .expired])
+        harness.stop()
+    }
+
     @Test func decision_IsUsedOnce_AndNotForAnotherUnknownHistory() throws {
         let (harness, foreign) = try restored()
         try harness.restart(.restart, between: adopt(.resend))
         #expect(eventually { harness.texts(0) == ["a", "b"] && harness.texts(1) == ["c"] })
+        #expect(harness.waitForStatus(2) { $0.state == .forwarding })
         try harness.restart(.restart, start: false)
         // The other copy ran once more: lane 0 has used its decision, lane 2 had no need of it.
         var later = foreign

@@ -4,6 +4,7 @@ import Outcomes
 import Primitives
 import Records
 import Spool
+import Store
 import TestSupport
 import Testing
 
@@ -109,9 +110,60 @@ import Testing
         #expect(harness.deadLetters.count(state: .final) == 1)
         #expect(try harness.spool.outcome(of: lsn) == .untraced)
         try harness.restart(.killed)
+        // Where CHECKPOINT did not have it yet, the broker has to be asked first.
+        #expect(eventually { harness.spool.delivered(lane: 0) >= lsn })
         // Whether its segment was still there at the start is all that differs.
-        #expect([.settled, .untraced].contains(try harness.spool.outcome(of: lsn)))
+        let outcome = try harness.spool.outcome(of: lsn)
+        #expect([.settled, .untraced].contains(outcome))
         harness.stop()
+    }
+
+    /// A dead record leaves no place and no gap: a number that was never given out is not taken for one whose outcome
+    /// is gone.
+    @Test func deadLetters_LeaveNothingMissing() throws {
+        let harness = try Harness(start: false)
+        let directory = try TemporaryDirectory()
+        try harness.spool.keepOutcomes(in: directory.path)
+        try harness.accept(0, "a", mark, mark)
+        harness.forwarder.start()
+        #expect(eventually { harness.spool.lagRecords(lane: 0) == 0 })
+        #expect(harness.deadLetters.count(state: .final) == 2)
+        // Its lanes ask the broker how far they are.
+        try harness.restart(.forwarderRestart)
+        #expect(harness.waitForStatus(0) { $0.state == .forwarding })
+        harness.stop()
+        let delivered = (0..<Harness.lanes).map { harness.spool.delivered(lane: $0) }
+        let file = try OutcomeFile(directory: directory.path, spool: harness.spool.id, delivered: delivered)
+        #expect(try file.reader.find([.zero], of: harness.spool.id) { _, _ in true }.missing == .zero)
+    }
+
+    /// The row may be on the disk or not; the next start finds out by the checkpoint, and no later sync is trusted.
+    @Test func failedSync_EndsTheProcess_WithNothingCommitted() throws {
+        let harness = try Harness(start: false)
+        let directory = try TemporaryDirectory()
+        let file = try OutcomeFile(
+            directory: directory.path, spool: harness.spool.id,
+            delivered: [LSN](repeating: .zero, count: Harness.lanes))
+        harness.spool.keepOutcomes(in: file)
+        harness.forwarder.start()
+        for lane in 0..<Harness.lanes { #expect(harness.waitForStatus(lane) { $0.state == .forwarding }) }
+        file.syncFault.withLock { $0 = StoreError(.other, code: 1034, operation: "commit", detail: "planted") }
+        let lsn = try harness.accept(0, "a", "b")
+        #expect(harness.waitForEvent(Harness.Event(hook: "processFatal", detail: "outcomes_sync_failed")))
+        file.syncFault.withLock { $0 = nil }
+        // Until the process is gone.
+        try harness.accept(1, "c")
+        #expect(harness.waitForStatus(1) { $0.state == .halted })
+        #expect(harness.texts(0) == [] && harness.texts(1) == [])
+        #expect(try harness.spool.outcome(of: lsn) == .accepted)
+        harness.log.append(foreign())
+        try harness.restart(.killed, start: false)
+        try harness.spool.keepOutcomes(in: directory.path)
+        harness.forwarder.start()
+        #expect(eventually { (0..<Harness.lanes).allSatisfy { harness.spool.lagRecords(lane: $0) == 0 } })
+        #expect(try harness.spool.outcome(of: lsn) == .delivered(place(lsn, 0, offset: 1)))
+        harness.stop()
+        #expect(harness.texts(0) == ["foreign", "a", "b"] && harness.texts(1) == ["c"])
     }
 
     /// Nothing is committed whose receipts could not be answered.

@@ -18,21 +18,24 @@ private final class Harness {
     let warnings = Lock(0)
     private(set) var file: OutcomeFile
 
-    init(_ settings: OutcomesSettings = OutcomesSettings(), recovered: LSN = .zero) throws {
+    /// - Parameter delivered: of each lane.
+    init(_ settings: OutcomesSettings = OutcomesSettings(), delivered: [LSN] = Harness.nothing) throws {
         directory = try TemporaryDirectory()
-        file = try Self.open(directory, settings, recovered, clock, warnings)
+        file = try Self.open(directory, settings, delivered, clock, warnings)
     }
 
-    func reopen(_ settings: OutcomesSettings = OutcomesSettings(), recovered: LSN = .zero) throws {
-        file = try Self.open(directory, settings, recovered, clock, warnings)
+    func reopen(_ settings: OutcomesSettings = OutcomesSettings(), delivered: [LSN] = Harness.nothing) throws {
+        file = try Self.open(directory, settings, delivered, clock, warnings)
     }
+
+    static let nothing = [LSN](repeating: .zero, count: lanes)
 
     private static func open(
-        _ directory: TemporaryDirectory, _ settings: OutcomesSettings, _ recovered: LSN, _ clock: ManualClock,
+        _ directory: TemporaryDirectory, _ settings: OutcomesSettings, _ delivered: [LSN], _ clock: ManualClock,
         _ warnings: Lock<Int>
     ) throws -> OutcomeFile {
         try OutcomeFile(
-            directory: directory.path, spool: spool, lanes: lanes, recovered: recovered, settings: settings,
+            directory: directory.path, spool: spool, delivered: delivered, settings: settings,
             clock: clock, log: Logger(label: "test") { _ in WarningCounter(warnings) })
     }
 
@@ -109,13 +112,14 @@ private func deliveries(_ numbers: some Sequence<Int>, offset: Int = 0) -> [Deli
                     }
                     #expect(found.deliveries == (1...sequence).map { model[lsn($0)] })
                     if Bool.random(using: &random) { try harness.reopen() }
-                    try harness.file.goOn(lane: lane, after: checkpoints[lane], checkpoint: checkpoints[lane])
+                    try harness.file.goOn(lane: lane, after: checkpoints[lane], certain: checkpoints[lane])
                 }
             }
             let asked = (0...sequence + 5).filter { _ in Int.random(in: 0..<3, using: &random) > 0 }.map(lsn)
             let found = try harness.find(asked)
             #expect(found.deliveries == asked.map { model[$0] })
             #expect(found.damages.isEmpty && found.forgotten == .zero && found.missing == .zero)
+            #expect(harness.warnings.withLock { $0 } == 0)
             let one = try #require(asked.first { model[$0] != nil })
             #expect(try harness.find([one]).deliveries == [model[one]])
         }
@@ -187,17 +191,92 @@ private func deliveries(_ numbers: some Sequence<Int>, offset: Int = 0) -> [Deli
     }
 
     @Test func newFileOfAnOldSpool_SaysWhatIsMissing() throws {
-        let harness = try Harness(recovered: lsn(100))
+        let harness = try Harness(delivered: [lsn(99), lsn(80), .zero])
         #expect(harness.warnings.withLock { $0 } == 1)
         #expect(try harness.find([lsn(5)]).missing == lsn(99))
         try harness.file.keep(deliveries(100...101), lane: 1)
-        try harness.reopen(recovered: lsn(200))
+        try harness.reopen(delivered: [lsn(99), lsn(101), .zero])
         #expect(harness.warnings.withLock { $0 } == 1)
         let found = try harness.find([lsn(5), lsn(100)])
         #expect(found.deliveries == [nil] + deliveries([100]) && found.missing == lsn(99))
-        // The broker lost what this spool had delivered, or an operator said that it is.
-        try harness.file.goOn(lane: 2, after: lsn(150), checkpoint: lsn(120))
+        // The broker knows of more.
+        try harness.file.goOn(lane: 2, after: lsn(150), certain: lsn(150))
         #expect(try harness.find([lsn(5)]).missing == lsn(150))
+        #expect(harness.warnings.withLock { $0 } == 2)
+    }
+
+    /// As after a restore of an older copy of the file alone. Its last row may be of a hand-over that failed then.
+    @Test(arguments: [true, false]) func olderFile_SaysWhatIsMissing(isKnownAtStart: Bool) throws {
+        let harness = try Harness()
+        for start in [1, 11, 21] { try harness.file.keep(deliveries(start..<start + 10), lane: 0) }
+        try harness.file.keep(deliveries(31...40), lane: 1)
+        // Lane 0 is at its end: what lane 1 has does not matter.
+        try harness.reopen(delivered: [lsn(30), lsn(40), .zero])
+        #expect(harness.warnings.withLock { $0 } == 0)
+        try harness.change("DELETE FROM outcomes WHERE number = 3")
+        try harness.reopen(delivered: [isKnownAtStart ? lsn(30) : lsn(5), lsn(40), .zero])
+        #expect(harness.warnings.withLock { $0 } == (isKnownAtStart ? 1 : 0))
+        try harness.file.goOn(lane: 0, after: lsn(30), certain: lsn(30))
+        try harness.file.goOn(lane: 1, after: lsn(40), certain: lsn(40))
+        #expect(harness.warnings.withLock { $0 } == 1)
+        let found = try harness.find([5, 15, 25, 35].map(lsn))
+        #expect(found.deliveries == deliveries([5]) + [nil, nil] + deliveries([35]))
+        #expect(found.missing == lsn(30))
+        // Said once.
+        try harness.file.keep(deliveries(41...45), lane: 0)
+        try harness.reopen(delivered: [lsn(45), lsn(40), .zero])
+        #expect(harness.warnings.withLock { $0 } == 1)
+        #expect(try harness.find([lsn(41)]).deliveries == deliveries([41]))
+    }
+
+    @Test func adoptedLane_KeepsNoRowBeyondWhatItsSpoolDelivered() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...10), lane: 0)
+        try harness.file.keep(deliveries(11...20), lane: 0)
+        try harness.file.goOn(lane: 0, after: lsn(30), certain: lsn(10))
+        let found = try harness.find([lsn(5), lsn(15)])
+        #expect(found.deliveries == deliveries([5]) + [nil])
+        #expect(found.missing == lsn(30))
+        // An operator did that.
+        #expect(harness.warnings.withLock { $0 } == 0)
+    }
+
+    /// A dead record has no place, and nothing is missing.
+    @Test func passedRecord_HasNoPlace_AndNothingIsMissing() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...3), lane: 0)
+        for number in 4...6 { try harness.file.pass(lsn(number), lane: 0) }
+        try harness.file.goOn(lane: 0, after: lsn(6), certain: lsn(6))
+        try harness.reopen(delivered: [lsn(6), .zero, .zero])
+        let found = try harness.find((1...7).map(lsn))
+        #expect(found.deliveries == deliveries(1...3) + [nil, nil, nil, nil])
+        #expect(found.damages.isEmpty && found.missing == .zero && found.forgotten == .zero)
+        #expect(harness.warnings.withLock { $0 } == 0)
+        // Not passed in the end.
+        try harness.file.goOn(lane: 0, after: lsn(5), certain: lsn(5))
+        try harness.file.keep(deliveries(6...7), lane: 0)
+        #expect(try harness.find([lsn(6)]).deliveries == deliveries([6]))
+        #expect(try harness.find([lsn(6)]).missing == .zero)
+    }
+
+    /// A later sync that succeeds proves nothing about what was written before.
+    @Test func failedSync_RefusesEveryChangeAfterIt() throws {
+        let harness = try Harness()
+        try harness.file.keep(deliveries(1...3), lane: 0)
+        // SQLITE_IOERR_FSYNC, as a COMMIT says it.
+        harness.file.syncFault.withLock { $0 = StoreError(.other, code: 1034, operation: "commit", detail: "planted") }
+        #expect(throws: StoreError.self) { try harness.file.keep(deliveries(4...6), lane: 1) }
+        harness.file.syncFault.withLock { $0 = nil }
+        for change in [
+            { try harness.file.keep(deliveries(7...9), lane: 2) }, { try harness.file.pass(lsn(7), lane: 2) },
+            { try harness.file.goOn(lane: 2, after: .zero, certain: .zero) },
+        ] {
+            let error = #expect(throws: StoreError.self) { try change() }
+            #expect(error?.isSyncFailure == true)
+        }
+        #expect(try harness.find([lsn(1), lsn(7)]).deliveries == deliveries([1]) + [nil])
+        try harness.reopen()
+        try harness.file.keep(deliveries(7...9), lane: 2)
     }
 
     /// As after a restore that was told to send again.

@@ -201,6 +201,11 @@ struct Ledger {
         for index in requests.indices where requests[index].isUncut { requests[index].isExcused = true }
     }
 
+    /// The copy is started: what was not synced it may lose with the power, and the original keep.
+    mutating func twinBegins() {
+        for index in requests.indices where requests[index].isBuffered { requests[index].isExcused = true }
+    }
+
     /// What is not delivered counts as delivered.
     mutating func assumeDelivered() {
         for index in requests.indices { requests[index].isExcused = true }

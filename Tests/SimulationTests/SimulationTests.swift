@@ -14,13 +14,17 @@ import Testing
     private static let workers = 2
     private static let events = 50
 
+    /// The same runs for every change, so that none is refused for a seed that nobody has met before: for those there
+    /// is `Scripts/torture --only simulation`.
+    private static let usualSeed: UInt64 = 4
+
     /// How many seeds: `POSTRIDER_TEST_SEEDS`.
     private static var seeds: Int {
         getenv("POSTRIDER_TEST_SEEDS").flatMap { Int(String(cString: $0)) } ?? 2_000
     }
 
     @Test func promises_AreKept_WhateverHappens() async throws {
-        var seeds = SeededGenerator(printingFor: "simulation")
+        var seeds = SeededGenerator(printingFor: "simulation", usual: Self.usualSeed)
         // The first run is the printed seed's own, so that a failing one can be repeated alone.
         let all = (0..<Self.seeds).map { $0 == 0 ? seeds.seed : seeds.next() }
         let tallies = try await withThrowingTaskGroup(of: Tally.self) { group in

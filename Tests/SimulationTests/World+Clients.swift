@@ -93,7 +93,12 @@ extension World {
             return producers.append(NumberedClient(name: UInt64(ledger.now), lineage: life.fate.lineage))
         }
         let client = chance.one(of: mine)
-        if let open = producers[client].open { return send(open, to: life) }
+        if let open = producers[client].open {
+            if !ledger.requests[open].isExcused { return send(open, to: life) }
+            // Nobody knows any more what became of it: its client gives up, and so does the name.
+            producers.remove(at: client)
+            return
+        }
         let request = newRequest(to: life)
         ledger.name(
             request,

@@ -183,6 +183,7 @@ extension World {
         guard let life = gateway.life else { return }
         note("twin")
         ledger.copied()
+        ledger.twinBegins()
         ledger.tally.add(.twins)
         twin = Site(
             disk: life.disk.copied(), lineage: newLineage(), deadLetters: otherStore(than: gateway.deadLetters),

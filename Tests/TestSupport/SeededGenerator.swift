@@ -12,9 +12,11 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     }
 
     /// A fresh seed, or the one in the environment as `POSTRIDER_TEST_SEED`, printed so that the run can be repeated.
-    public init(printingFor test: String) {
+    ///
+    /// - Parameter usual: instead of a fresh one, for a test whose new seeds somebody else looks for.
+    public init(printingFor test: String, usual: UInt64? = nil) {
         let given = getenv("POSTRIDER_TEST_SEED").flatMap { UInt64(String(cString: $0)) }
-        self.init(seed: given ?? UInt64.random(in: .min ... .max))
+        self.init(seed: given ?? usual ?? UInt64.random(in: .min ... .max))
         print("\(test): POSTRIDER_TEST_SEED=\(seed)")
     }
 
