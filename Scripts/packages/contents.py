@@ -1,6 +1,7 @@
 """What a package puts on a machine: each file with its place, its mode and its bytes."""
 
 import dataclasses
+import functools
 import gzip
 import pathlib
 import re
@@ -75,6 +76,7 @@ class Program:
         command = [ROOT / "Scripts/man", "--binary", self.path]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
+    @functools.cached_property
     def stripped(self) -> bytes:
         """Without symbols. What it needs of Swift has to be in it: no package has Swift's libraries."""
         with tempfile.TemporaryDirectory(prefix="postrider-strip-") as folder:
@@ -125,6 +127,11 @@ def unit(layout: Layout) -> str:
     )
 
 
+def sourced(script: str) -> str:
+    """Without the line that names an interpreter: it is never run by itself."""
+    return script.split("\n", 1)[1] if script.startswith("#!") else script
+
+
 def compressed(text: str) -> bytes:
     return gzip.compress(text.encode(), 9, mtime=0)
 
@@ -134,7 +141,7 @@ def entries(program: Program, layout: Layout, checkouts: pathlib.Path) -> list[E
     share = f"{layout.prefix}/share"
     doc = f"{share}/doc/postrider"
     found = [
-        Entry(f"{layout.prefix}/bin/postrider", 0o755, program.stripped()),
+        Entry(f"{layout.prefix}/bin/postrider", 0o755, program.stripped),
         Entry(
             f"{layout.etc}/postrider/postrider.yaml",
             0o644,
@@ -142,7 +149,7 @@ def entries(program: Program, layout: Layout, checkouts: pathlib.Path) -> list[E
         ),
         Entry(f"{layout.prefix}/lib/systemd/system/postrider.service", 0o644, unit(layout).encode()),
         Entry(f"{share}/man/man1/postrider.1.gz", 0o644, compressed(program.man_page())),
-        Entry(f"{share}/bash-completion/completions/postrider", 0o644, program.completion("bash").encode()),
+        Entry(f"{share}/bash-completion/completions/postrider", 0o644, sourced(program.completion("bash")).encode()),
         Entry(f"{layout.prefix}/{layout.zsh}/_postrider", 0o644, program.completion("zsh").encode()),
         Entry(f"{share}/fish/vendor_completions.d/postrider.fish", 0o644, program.completion("fish").encode()),
         Entry(f"{doc}/copyright", 0o644, (ROOT / "Packaging/debian/copyright").read_bytes()),

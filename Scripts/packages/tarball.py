@@ -8,13 +8,15 @@ import tarfile
 from packages import contents
 
 
-def build(entries: list[contents.Entry], version: str, machine: str, when: int, output: pathlib.Path) -> pathlib.Path:
-    """entries: of contents.LOCAL, all of them under its prefix. Returns the archive's path."""
+def build(
+    entries: list[contents.Entry], version: str, machine: str, when: int, output: pathlib.Path, level: int = 9
+) -> pathlib.Path:
+    """entries: of contents.LOCAL, all of them under its prefix; level: of gzip. Returns the archive's path."""
     top = f"postrider-{version}"
     archive = output / f"{top}-linux-{machine}.tar.gz"
     with (
         open(archive, "wb") as file,
-        gzip.GzipFile("", "wb", 9, file, mtime=when) as compressed,
+        gzip.GzipFile("", "wb", level, file, mtime=when) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
         folders = set()

@@ -30,9 +30,7 @@ log:
 
 class ProgramStandIn:
     version = "1.2.3"
-
-    def stripped(self):
-        return b"program"
+    stripped = b"program"
 
     def reference(self):
         return REFERENCE
@@ -57,7 +55,8 @@ class Contents(unittest.TestCase):
 
     def test_configuration_sets_what_is_behind_a_number_sign_in_its_section(self):
         text = contents.configuration(REFERENCE, {"data_dir": "/srv", "log.format": "json"})
-        self.assertEqual(text, REFERENCE.replace("#data_dir: ./data", "data_dir: /srv").replace("#format: auto", "format: json"))
+        expected = REFERENCE.replace("#data_dir: ./data", "data_dir: /srv").replace("#format: auto", "format: json")
+        self.assertEqual(text, expected)
 
     def test_configuration_refuses_a_setting_that_is_gone(self):
         with self.assertRaisesRegex(contents.Failed, "log.shape"):

@@ -227,6 +227,8 @@ import Yams
             "        hash $name consistent;", "        hash $consumer consistent;",
             #"        '~^"(?<inside>.*)"$' $inside;"#, "    proxy_next_upstream error;",
             "        server gateway-1:8080 max_fails=0;", "        server gateway-2:8080 max_fails=0;",
+            "            if ($is_named = yes) {",
+            "        location @named {\n            proxy_next_upstream off;\n            proxy_pass http://named;",
         ] {
             #expect(configuration.contains("\n\(line)\n"), "\(line)")
         }
