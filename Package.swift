@@ -119,8 +119,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "HTTPServer", "JSON", "KafkaBroker",
-                "KafkaTestSupport", "Primitives", "Records", "Telemetry", "TestSupport",
+                "Gateway", "GatewayTestSupport", "API", "Broker", "Consumers", "Forwarder", "HTTPServer", "JSON", "Journal",
+                "KafkaBroker", "KafkaTestSupport", "Primitives", "Records", "Spool", "Telemetry", "TestSupport",
                 .product(name: "Yams", package: "Yams"),
             ]),
         tests(

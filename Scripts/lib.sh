@@ -74,8 +74,9 @@ require_swift() {
     exit 1
 }
 
-# What the release binaries are built with, by every script that needs them, so that one build serves all.
-readonly release_build=(--scratch-path .build/release-build -c release -j 2)
+# What the release binaries are built with, by every script that needs them, so that one build serves all: what is tested
+# is what is packaged, which has to run where there is no Swift.
+readonly release_build=(--scratch-path .build/release-build -c release --static-swift-stdlib -j 2)
 readonly release_bin=.build/release-build/release
 
 build_release() {

@@ -9,6 +9,7 @@ struct Status: GatewayCommand {
         abstract: "A gateway on one screen.",
         discussion: """
             Exit code 0: it accepts records and forwards them; 1: it does not, or refused to tell; 2: no answer. With \
+            --accepting it need not forward them: a broker that is away is no reason to start the gateway anew. With \
             --watch it goes on until it is interrupted, also over restarts of the gateway.
             """)
 
@@ -17,6 +18,8 @@ struct Status: GatewayCommand {
 
     @Option(help: "Show it again every so often.")
     var watch: Time?
+    @Flag(help: "For health checks: exit code 0 when it accepts records, whether or not it forwards them.")
+    var accepting = false
     @OptionGroup var gateway: ConnectionOptions
     @OptionGroup var output: OutputOptions
 
@@ -44,7 +47,7 @@ struct Status: GatewayCommand {
         let status = try answer.json()
         let isWell =
             status.kind == .object
-            && ["accepting", "forwarding"].allSatisfy {
+            && (accepting ? ["accepting"] : ["accepting", "forwarding"]).allSatisfy {
                 status.member($0)?.member("ok")?.bool == true
             }
         if output.json {

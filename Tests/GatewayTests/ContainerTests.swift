@@ -1,7 +1,11 @@
+import Forwarder
 import Gateway
+import Glibc
 import HTTPServer
+import Journal
 import KafkaBroker
 import Primitives
+import Spool
 import Testing
 import Yams
 
@@ -15,8 +19,8 @@ import Yams
         return String(decoding: try file.read(Int(try file.size()), at: 0), as: UTF8.self)
     }
 
-    private func services() throws -> [String: Node] {
-        let root = try #require(try compose(yaml: try text("compose.kafka.yaml")))
+    private func services(_ file: String = "compose.kafka.yaml") throws -> [String: Node] {
+        let root = try #require(try compose(yaml: try text(file)))
         let services = try #require(root["services"]?.mapping)
         return try Dictionary(
             uniqueKeysWithValues: services.map { (try #require($0.key.string), Self.merged($0.value)) })
@@ -108,8 +112,8 @@ import Yams
         #expect(backends.keys.sorted() == ["any", "consumers", "keyed", "numbered", "receipts"])
         for (name, servers) in backends { #expect(servers.sorted() == gateways, "\(name)") }
         for line in [
-            "balance hash path,field(4,/)", "balance hash req.hdr(Idempotency-Key)",
-            "balance hash req.hdr(Postrider-Producer)", "use_backend consumers if of_a_consumer",
+            "balance hash path,field(4,/)", #"balance hash req.fhdr(Idempotency-Key),regsub(\'[\\x22]\',,g)"#,
+            "balance hash req.fhdr(Postrider-Producer)", "use_backend consumers if of_a_consumer",
             "use_backend keyed if is_keyed", "acl of_a_consumer path_beg /v1/consumers/", "retries 0",
         ] {
             #expect(configuration.contains("    \(line)\n"), "\(line)")
@@ -133,5 +137,130 @@ import Yams
         }
         #expect(image.contains("\nUSER postrider\n") && image.contains("\nVOLUME /var/lib/postrider\n"))
         #expect(image.contains("\"--data-dir\", \"/var/lib/postrider/"))
+        // Unhealthy is who accepts nothing; a broker that is away is no reason to end a gateway.
+        #expect(image.contains(#"CMD ["/usr/local/bin/postrider", "status", "--accepting", "#))
+    }
+
+    /// In seconds, of `120s` or `20s;`.
+    private func seconds(_ text: Substring) -> Duration? {
+        let number = text.prefix { $0.isNumber }
+        return text.dropFirst(number.count).first == "s" ? Int64(number).map { .seconds($0) } : nil
+    }
+
+    /// The word behind each line's first, in lines that begin with `name`.
+    private func values(of name: String, in configuration: String) -> [Duration] {
+        configuration.split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ")
+            return words.count >= 2 && words[0] == name ? seconds(words[1]) : nil
+        }
+    }
+
+    @Test func images_AreNamedWithTheirVersions() throws {
+        var images = try ["compose.yaml", "compose.kafka.yaml"].flatMap { file in
+            try services(file).values.compactMap { $0["build"] == nil ? $0["image"]?.string : nil }
+        }
+        images += try text("Dockerfile").split(separator: "\n").filter { $0.hasPrefix("FROM ") }
+            .map { String($0.split(separator: " ")[1]) }
+        #expect(images.count >= 7)
+        for image in images {
+            let parts = image.split(separator: ":")
+            let hasVersion = parts.count == 2 && parts[1].contains { $0.isNumber }
+            #expect(hasVersion, "\(image)")
+        }
+    }
+
+    @Test func gateways_GetTheTimeThatTheirStopTakes() throws {
+        let settings = Settings()
+        // As `ServeProcess` gives up.
+        let longest =
+            settings.drainDelay + settings.stopTimeout + settings.forwarder.drainTimeout
+            + settings.spool.journal.syncTimeout + .seconds(30)
+        for (file, names) in [("compose.yaml", ["postrider"]), ("compose.kafka.yaml", ["gateway-1", "gateway-2"])] {
+            let services = try services(file)
+            for name in names {
+                let period = try #require(services[name]?["stop_grace_period"]?.string)
+                let granted = try #require(seconds(period[...]))
+                #expect(granted > longest, "\(file): \(name)")
+            }
+        }
+    }
+
+    @Test func demonstration_FitsTogether_AndIsThisMachinesOwn() throws {
+        let services = try services("compose.yaml")
+        #expect(services.keys.sorted() == ["grafana", "postrider", "prometheus"])
+        var mounted: [String: String] = [:]
+        for (name, service) in services {
+            for port in strings(service["ports"]) { #expect(port.hasPrefix("127.0.0.1:"), "\(name): \(port)") }
+            for volume in strings(service["volumes"]) where volume.hasPrefix("./") {
+                let parts = volume.dropFirst(2).split(separator: ":").map(String.init)
+                #expect(parts.count == 3 && parts[2] == "ro", "\(volume)")
+                #expect(access("\(Self.root)/Docker/\(parts[0])", R_OK) == 0, "there is no \(parts[0])")
+                mounted[parts[1]] = parts[0]
+            }
+        }
+        #expect(strings(services["postrider"]?["volumes"]) == ["postrider:/var/lib/postrider"])
+        // Prometheus reads its rules beside its configuration, and scrapes the gateway by the name of its service.
+        #expect(mounted["/etc/prometheus/prometheus.yml"] == "prometheus/prometheus.yml")
+        #expect(mounted["/etc/prometheus/alerts.yml"] == "prometheus/alerts.yml")
+        let scrapes = try #require(try compose(yaml: try text("prometheus/prometheus.yml")))
+        #expect(strings(scrapes["scrape_configs"]?[0]?["static_configs"]?[0]?["targets"]) == ["postrider:8080"])
+        // Grafana asks that Prometheus, and finds the dashboard where it is told to look.
+        #expect(mounted["/etc/grafana/provisioning"] == "grafana/provisioning")
+        let sources = try #require(try compose(yaml: try text("grafana/provisioning/datasources/prometheus.yaml")))
+        #expect(sources["datasources"]?[0]?["url"]?.string == "http://prometheus:9090")
+        let dashboards = try #require(try compose(yaml: try text("grafana/provisioning/dashboards/postrider.yaml")))
+        let folder = try #require(dashboards["providers"]?[0]?["options"]?["path"]?.string)
+        #expect(mounted["\(folder)/postrider.json"] == "grafana/postrider.json")
+    }
+
+    @Test func nginx_WaitsLongerThanTheGateway_AndHashesWhatOneAloneKnows() throws {
+        let configuration = try text("nginx.conf")
+        let settings = Settings().http
+        for name in ["proxy_send_timeout", "proxy_read_timeout"] {
+            let values = values(of: name, in: configuration)
+            #expect(values.count == 1 && values[0] > settings.requestTimeout, "\(name)")
+        }
+        let kept = values(of: "keepalive_timeout", in: configuration)
+        let areShorter = kept.allSatisfy { $0 < settings.idleTimeout }
+        #expect(kept.count == 3 && areShorter)
+        for line in [
+            "        hash $name consistent;", "        hash $consumer consistent;",
+            #"        '~^"(?<inside>.*)"$' $inside;"#, "    proxy_next_upstream error;",
+            "        server gateway-1:8080 max_fails=0;", "        server gateway-2:8080 max_fails=0;",
+            "            if ($is_named = yes) {",
+            "        location @named {\n            proxy_next_upstream off;\n            proxy_pass http://named;",
+        ] {
+            #expect(configuration.contains("\n\(line)\n"), "\(line)")
+        }
+        #expect(!configuration.contains("non_idempotent"), "a record could be stored twice")
+    }
+
+    @Test func envoy_WaitsLongerThanTheGateway_AndHashesWhatOneAloneKnows() throws {
+        let resources = try #require(try compose(yaml: try text("envoy.yaml"))?["static_resources"])
+        let clusters = try #require(resources["clusters"]).array()
+        let names = clusters.compactMap { $0["name"]?.string }
+        #expect(names == ["any", "consumers", "named"])
+        for cluster in clusters {
+            let name = try #require(cluster["name"]?.string)
+            #expect(cluster["load_assignment"]?["cluster_name"]?.string == name)
+            let hosts = cluster["load_assignment"]?["endpoints"]?[0]?["lb_endpoints"]?.array()
+                .compactMap { $0["endpoint"]?["address"]?["socket_address"]?["address"]?.string }
+            #expect(hosts == ["gateway-1", "gateway-2"])
+            #expect((cluster["lb_policy"]?.string == "RING_HASH") == (name != "any"), "\(name)")
+            #expect((cluster["health_checks"] == nil) == (name == "named"), "a repetition waits for its gateway")
+        }
+        let manager = resources["listeners"]?[0]?["filter_chains"]?[0]?["filters"]?[0]?["typed_config"]
+        let routes = try #require(manager?["route_config"]?["virtual_hosts"]?[0]?["routes"]).array()
+        let targets = routes.compactMap { $0["route"]?["cluster"]?.string }
+        #expect(targets == ["consumers", "named", "named", "any"])
+        for route in routes {
+            let timeout = try #require(route["route"]?["timeout"]?.string)
+            let patience = try #require(seconds(timeout[...]))
+            #expect(patience > Settings().http.requestTimeout)
+            let isHashed = route["route"]?["hash_policy"] != nil
+            #expect(isHashed == (route["route"]?["cluster"]?.string != "any"))
+            let retries = route["route"]?["retry_policy"]?["retry_on"]?.string
+            #expect(retries == (isHashed ? nil : "connect-failure"), "a record could be stored twice")
+        }
     }
 }
