@@ -41,6 +41,7 @@ def is_counter(name):
 class Track:
     """One series while it was looked at."""
 
+    lowest: float = 0.0
     last: float = 0.0
     peak: float = 0.0
     increase: float = 0.0
@@ -49,6 +50,7 @@ class Track:
         """A counter that became smaller began anew, as its process did. is_first: of this process."""
         self.increase += value if is_first or value < self.last else value - self.last
         self.last = value
+        self.lowest = min(self.lowest, value)
         self.peak = max(self.peak, value)
 
 
@@ -64,10 +66,12 @@ class Metrics:
         # Gauges with a label for a state are there only while it lasts.
         for series, track in self.tracks.items():
             if series not in values and not is_counter(series[0]):
-                track.last = 0.0
+                track.last = track.lowest = 0.0
         for series, value in values.items():
             is_first = series not in self.tracks
-            self.tracks.setdefault(series, Track()).add(value, is_first)
+            # One that comes later was 0 before.
+            new = Track(lowest=value if self.samples == 1 else 0.0)
+            self.tracks.setdefault(series, new).add(value, is_first)
 
     def _of(self, name, labels):
         return [
@@ -91,13 +95,14 @@ class Metrics:
         """For people: those of the series that moved."""
         lines = []
         for (name, labels), track in sorted(self.tracks.items()):
-            if name not in names or not track.peak:
+            if name not in names or track.peak == track.lowest:
                 continue
             told = "{" + ",".join(f'{label}="{value}"' for label, value in labels) + "}" if labels else ""
             if is_counter(name):
                 lines.append(f"{name}{told} +{track.increase:,.0f}")
             else:
-                lines.append(f"{name}{told} {track.peak:,.4g} at most, {track.last:,.4g} at the end")
+                least = f"{track.lowest:,.4g} to " if track.lowest else ""
+                lines.append(f"{name}{told} {least}{track.peak:,.4g}, at the end {track.last:,.4g}")
         return lines
 
 

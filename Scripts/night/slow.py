@@ -16,10 +16,10 @@ HUNG_SECONDS = 4
 SYNC_TIMEOUT_SECONDS = 2
 
 SLOW_WRITERS = 40
-SLOW_READERS = 8
+SLOW_READERS = 3
 DRIP_SECONDS = 0.2
-# What a reader asks for, and does not take: more than sockets hold.
-READ_BYTES = 4 << 20
+# What a reader asks for, and does not take: twice what sockets hold.
+READ_BYTES = 8 << 20
 RECORD_BYTES = 60_000
 RECORDS = 4
 # After http.idle_timeout, and the second or two that the gateway needs to notice.
@@ -94,9 +94,10 @@ class SlowClients(Scene):
             contents = [f"large/{number}/{place}/".encode().ljust(RECORD_BYTES, b"x") for place in range(RECORDS)]
             stage.produce("audit", contents, partition=0)
         stage.wait(stage.server.is_drained, 60, "the large records are not delivered")
+        crowd = Crowd(stage.server.port)
+        stage.wait(crowd.are_answered, LATE_SECONDS_MAX, "the large answer does not begin")
         stage.load.start()
         stage.go_on(1, "before")
-        crowd = Crowd(stage.server.port)
         stage.witness.phase("with slow clients")
         crowd.start()
         stage.wait(lambda: not crowd.is_alive(), LATE_SECONDS_MAX + 10, "slow clients stay connected")
@@ -129,6 +130,13 @@ class Slow:
         self.ended = None
         self.received = b""
 
+    def is_answered(self):
+        """Whether the first byte of an answer is here. It is left there."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+
     def drip(self):
         try:
             self.socket.send(b"x")
@@ -138,20 +146,21 @@ class Slow:
 
     def read(self):
         """Takes what came. Notes when the gateway closed it."""
-        try:
-            data = self.socket.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self.received += data
-        if not data:
-            self.ended = time.monotonic()
+        while self.ended is None:
+            try:
+                data = self.socket.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            self.received += data
+            if not data:
+                self.ended = time.monotonic()
 
     @property
     def is_whole(self):
-        """Whether it got the whole of the large answer after all."""
-        return self.kind == READER and polls.body_of(self.received) is not None
+        """Whether it was not cut off in the middle of the large answer: it got all of it, or nothing."""
+        return self.kind == READER and (b"\r\n\r\n" not in self.received or polls.body_of(self.received) is not None)
 
 
 HEADERS, BODY, LINE, READER = "slow headers", "slow body", "slow request line", "reads nothing"
@@ -167,16 +176,21 @@ BEGINNINGS = {
 
 
 class Crowd(threading.Thread):
-    """All of them, until the gateway has closed each, or LATE_SECONDS_MAX."""
+    """Readers from the beginning, the others from the start on; until the gateway has closed each, or
+    LATE_SECONDS_MAX."""
 
     def __init__(self, port):
         super().__init__(name="slow-clients", daemon=True)
-        kinds = [HEADERS, BODY, LINE] * SLOW_WRITERS + [READER] * SLOW_READERS
-        self.all = [Slow(port, kind) for kind in kinds]
-        # Only by reading on can they see that they were cut off.
-        self._read_at = time.monotonic() + READ_AFTER_SECONDS
+        self.all = [Slow(port, READER) for _ in range(SLOW_READERS)]
+        self._port = port
+
+    def are_answered(self):
+        return all(slow.is_answered() for slow in self.all)
 
     def run(self):
+        # Only by reading on can readers see that they were cut off.
+        read_at = time.monotonic() + READ_AFTER_SECONDS
+        self.all += [Slow(self._port, kind) for kind in [HEADERS, BODY, LINE] * SLOW_WRITERS]
         selector = selectors.DefaultSelector()
         for slow in self.all:
             if slow.kind != READER:
@@ -191,7 +205,7 @@ class Crowd(threading.Thread):
                     if slow.kind != READER and slow.ended is None:
                         slow.drip()
             for slow in self.all:
-                if slow.kind == READER and slow.ended is None and now > self._read_at:
+                if slow.kind == READER and slow.ended is None and now > read_at:
                     slow.read()
             for key, _ in selector.select(DRIP_SECONDS / 4):
                 key.data.read()
@@ -212,4 +226,4 @@ class Crowd(threading.Thread):
         """What of it was not cut off, in words."""
         return [
             f"{slow.kind}: still served after {LATE_SECONDS_MAX} s" for slow in self.all if slow.ended is None
-        ][:3] + [f"{slow.kind}: got the whole answer" for slow in self.all if slow.is_whole][:3]
+        ][:3] + [f"{slow.kind}: not cut off in the middle of its answer" for slow in self.all if slow.is_whole][:3]

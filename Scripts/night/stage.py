@@ -131,8 +131,7 @@ class Stage:
         """What a balancer or an operator is told now."""
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             status, body = self.server.get("/readyz")
-            parts = json.loads(body).get("parts", {})
-            wrong = [f"{name}: {part.get('code')}" for name, part in parts.items() if not part.get("ready", True)]
+            wrong = [f"{part['name']}: {part.get('code')}" for part in json.loads(body)["parts"] if not part["ready"]]
             self.facts.append(f"{when}, /readyz: {status}" + (f", {', '.join(wrong)}" if wrong else ""))
 
     def note_repeats(self):

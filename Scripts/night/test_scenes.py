@@ -61,6 +61,8 @@ class SlowTests(unittest.TestCase):
         self.assertFalse(reader.is_whole)
         reader.received += b"y"
         self.assertTrue(reader.is_whole)
+        reader.received = b""
+        self.assertTrue(reader.is_whole, "it was not answered at all")
         # That one was answered, and cut off, as it should be.
         reader.kind = slow.HEADERS
         self.assertFalse(reader.is_whole)

@@ -43,11 +43,21 @@ class MetricsTests(unittest.TestCase):
         self.assertFalse(metrics.knows("postrider_ready"))
         self.assertEqual(
             metrics.lines(["postrider_not_accepting"]),
-            ['postrider_not_accepting{reason="quota"} 1 at most, 0 at the end'],
+            ['postrider_not_accepting{reason="quota"} 1, at the end 0'],
         )
+
+    def test_gauges_that_stay_are_not_shown_and_those_that_come_later_are(self):
+        metrics = signs.Metrics()
+        ready, later = ("ready", ()), ("later", ())
+        metrics.add({ready: 1.0})
+        metrics.add({ready: 1.0, later: 2.0})
+        self.assertEqual(metrics.lines(["ready", "later"]), ["later 2, at the end 2"])
+        metrics.add({ready: 0.0, later: 2.0})
+        self.assertEqual(metrics.lines(["ready"]), ["ready 1, at the end 0"])
 
     def test_series_that_did_not_move_are_not_shown(self):
         metrics = signs.Metrics()
+        metrics.add({})
         metrics.add({("a_total", ()): 0.0, ("b_total", ()): 2.0, ("c_total", ()): 2.0})
         self.assertEqual(metrics.lines(["a_total", "b_total"]), ["b_total +2"])
 
