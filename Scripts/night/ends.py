@@ -23,6 +23,7 @@ class Sigterm(Scene):
     name = "sigterm"
     says = f"SIGTERM under load, while {PARKED} polls are parked; then it is started again"
     settings = (f"http.drain_delay={int(DRAIN_DELAY_SECONDS * 1000)}ms",)
+    is_in_short = False
     series = ("postrider_http_parked_requests", "postrider_http_connections", VERIFIED)
 
     def play(self, stage):

@@ -83,6 +83,7 @@ class SlowClients(Scene):
         f"{3 * SLOW_WRITERS} clients send a byte every {DRIP_SECONDS} s, {SLOW_READERS} read nothing of a large answer"
     )
     settings = ("http.header_timeout=2s", "http.idle_timeout=4s", "http.body_rate_min=512")
+    is_in_short = False
     series = (
         "postrider_http_slow_clients_total", "postrider_http_connections", "postrider_http_broken_requests_total",
         "postrider_http_response_memory_bytes", "postrider_http_body_memory_bytes", "postrider_limit_reached_total",
