@@ -52,7 +52,8 @@ class Gateway(common.Process):
         port = common.free_port()
         arguments = [options.binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", data]
         for setting in (
-            f"broker.embedded.bytes_max={broker_bytes_max or 'none'}", f"spool.bytes_max={2 * backlog_bytes // MIB + 1024}MiB",
+            f"broker.embedded.bytes_max={broker_bytes_max or 'none'}",
+            f"spool.bytes_max={2 * backlog_bytes // MIB + 1024}MiB",
             *options.settings,
         ):
             arguments += ["--set", setting]
