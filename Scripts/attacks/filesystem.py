@@ -33,14 +33,15 @@ CRASHES_MAX = 100_000
 class Disk:
     """ext4 in a file, mounted at a directory."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, image_bytes=IMAGE_BYTES):
         self._image = directory / "image"
+        self._image_bytes = image_bytes
         self.path = directory / "disk"
 
     def make(self):
         self.path.mkdir()
         with open(self._image, "wb") as image:
-            image.truncate(IMAGE_BYTES)
+            image.truncate(self._image_bytes)
         _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1", self._image)
         self.mount()
 

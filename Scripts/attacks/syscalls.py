@@ -6,10 +6,12 @@ Each life of the gateway meets one fault at one N and ends by it, or by SIGKILL;
 answers. The last start has no faults, and everything is compared. Exit status 77: ptrace is not allowed here.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +103,24 @@ def is_allowed():
             capture_output=True, text=True, check=False,
         )
     return None if tried.returncode == 0 else f"strace cannot trace here: {tried.stderr.strip()[-200:]}"
+
+
+@contextlib.contextmanager
+def attached(pid, expression, trace):
+    """What the expression says befalls the calls of a process that runs already, and of all its threads, meanwhile.
+    Raises OSError where that is not allowed. trace: a file for strace, which ends when the process does."""
+    call = expression.split("=")[1].split(":")[0]
+    command = ["strace", "-f", "-o", trace, "-e", f"trace={call}", "-e", "signal=none", "-e", expression, "-p", pid]
+    strace = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        # It says so of each thread, once all of them are its own.
+        said = strace.stderr.readline().decode(errors="replace")
+        if "attached" not in said or strace.poll() is not None:
+            raise OSError(f"strace cannot attach here: {said.strip()}")
+        yield
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.communicate()
 
 
 def inject_again_and_again(seconds, server, load, chance):

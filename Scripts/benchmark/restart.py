@@ -44,13 +44,16 @@ def faults(result, accept_seconds_max=ACCEPT_SECONDS_MAX):
 
 
 class Gateway(common.Process):
-    """On one directory, with a broker that takes nothing."""
+    """On one directory, with a broker that takes nothing, or, with None for its `bytes_max`, everything."""
 
-    def __init__(self, options, data, backlog_bytes, ready=common.answers_ready):
+    def __init__(
+        self, options, data, backlog_bytes, ready=common.answers_ready, broker_bytes_max=BROKER_BYTES_MAX
+    ):
         port = common.free_port()
         arguments = [options.binary, "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", data]
         for setting in (
-            f"broker.embedded.bytes_max={BROKER_BYTES_MAX}", f"spool.bytes_max={2 * backlog_bytes // MIB + 1024}MiB",
+            f"broker.embedded.bytes_max={broker_bytes_max or 'none'}",
+            f"spool.bytes_max={2 * backlog_bytes // MIB + 1024}MiB",
             *options.settings,
         ):
             arguments += ["--set", setting]
@@ -76,15 +79,19 @@ def journal_bytes(data):
 def prepare(options, data, backlog_bytes):
     """Fills the spool through the gateway, and kills it under load. Returns the bytes of segments."""
     with Gateway(options, data, backlog_bytes) as gateway:
-        count = forward.batches(backlog_bytes // VALUE_BYTES, VALUE_BYTES)
-        bodies, connection = {}, http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=forward.CALL_SECONDS_MAX)
-        for number, records in enumerate(count):
-            bodies.setdefault(records, forward.body(records, VALUE_BYTES))
-            path = f"/v1/topics/restart-{number % TOPICS}/records"
-            connection.request("POST", path, bodies[records], {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            forward.require((202,), (response.status, response.read()), "preparing the backlog")
+        fill(gateway, backlog_bytes)
     return journal_bytes(data)
+
+
+def fill(gateway, backlog_bytes):
+    count = forward.batches(backlog_bytes // VALUE_BYTES, VALUE_BYTES)
+    bodies, connection = {}, http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=forward.CALL_SECONDS_MAX)
+    for number, records in enumerate(count):
+        bodies.setdefault(records, forward.body(records, VALUE_BYTES))
+        path = f"/v1/topics/restart-{number % TOPICS}/records"
+        connection.request("POST", path, bodies[records], {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        forward.require((202,), (response.status, response.read()), "preparing the backlog")
 
 
 def forget_pages(data):
@@ -107,14 +114,18 @@ def accepts(port):
         return False
 
 
+def wait_until_accepting(gateway):
+    while not accepts(gateway.port):
+        if gateway.process.poll() is not None or time.monotonic() > gateway.started + common.START_SECONDS_MAX:
+            raise Invalid(f"does not accept:\n{gateway.output()}")
+        time.sleep(PAUSE_SECONDS)
+
+
 def restart(options, data, backlog_bytes):
     """Starts, waits for the first 202, kills. Returns what it took."""
     forget_pages(data)
     with Gateway(options, data, backlog_bytes, ready=lambda _: True) as gateway:
-        while not accepts(gateway.port):
-            if gateway.process.poll() is not None or time.monotonic() > gateway.started + common.START_SECONDS_MAX:
-                raise Invalid(f"does not accept:\n{gateway.output()}")
-            time.sleep(PAUSE_SECONDS)
+        wait_until_accepting(gateway)
         took, io = time.monotonic() - gateway.started, gateway.proc("io")
         time.sleep(SETTLE_SECONDS)
         result = {

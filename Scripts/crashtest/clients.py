@@ -23,6 +23,11 @@ NOT_ACKNOWLEDGED = 0.15
 
 
 class Client(threading.Thread):
+    # Is told of every answer: `saw` of night/witness.py. None: nobody watches.
+    witness = None
+    # That requests come from; None: the system chooses.
+    address = None
+
     def __init__(self, gateway, ledger, seed, name):
         super().__init__(name=name, daemon=True)
         self.gateway = gateway
@@ -48,18 +53,33 @@ class Client(threading.Thread):
     def call(self, method, path, body=None, content_type=None):
         """Returns (status, bytes); None when there was no answer, and then nothing is known."""
         headers = {"Content-Type": content_type} if content_type else {}
+        answer = self.exchange(method, path, body, headers)
+        return answer and (answer[0].status, answer[1])
+
+    def exchange(self, method, path, body, headers):
+        """Returns (http.client.HTTPResponse, bytes); None when there was no answer."""
+        began = time.monotonic()
+        answer = self._exchange(method, path, body, headers)
+        if self.witness is not None:
+            self.witness.saw(method, path, *(answer or (None, b"")), time.monotonic() - began)
+        return answer
+
+    def _exchange(self, method, path, body, headers):
         try:
             connection = self._connected()
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            return response, response.read()
         except (OSError, http.client.HTTPException):
             self._close()
             return None
 
     def _connected(self):
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=REQUEST_SECONDS_MAX)
+            source = self.address and (self.address, 0)
+            self._connection = http.client.HTTPConnection(
+                "127.0.0.1", self.gateway.port, timeout=REQUEST_SECONDS_MAX, source_address=source
+            )
             self._connection.connect()
             self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._connection
@@ -72,6 +92,9 @@ class Client(threading.Thread):
 
 class Producer(Client):
     """Sends one request at a time and never repeats one."""
+
+    # After a refusal: a client that asks again at once would only make it worse.
+    pause_seconds = 0.05
 
     def __init__(self, gateway, ledger, seed, number, topics):
         super().__init__(gateway, ledger, seed, f"producer-{number}")
@@ -127,8 +150,7 @@ class Producer(Client):
             self.ledger.settle(records, Answer.NOT_ACCEPTED)
         if status < 500 and status not in (408, 429):
             raise AssertionError(f"a good request was refused: {status} {body[:500]!r}")
-        # Full or busy: a client that asks again at once would only make it worse.
-        self.stopping.wait(0.05)
+        self.stopping.wait(self.pause_seconds)
 
     def _key(self):
         return f"key-{self.random.randrange(KEYS)}"

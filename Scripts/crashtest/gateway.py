@@ -82,9 +82,10 @@ class Gateway:
     def thaw(self):
         self._process.send_signal(signal.SIGCONT)
 
-    def stop(self):
-        """As an operator does: SIGTERM, and it must end well."""
-        self.up.clear()
+    def stop(self, under_load=False):
+        """As an operator does: SIGTERM, and it must end well. under_load: clients go on asking until it is gone."""
+        if not under_load:
+            self.up.clear()
         self._process.terminate()
         try:
             status = self._process.wait(STOP_SECONDS_MAX)
@@ -92,6 +93,8 @@ class Gateway:
             self._process.kill()
             self._process.wait()
             raise Failed(f"still running {STOP_SECONDS_MAX} s after SIGTERM\n{self.log_tail()}") from None
+        finally:
+            self.up.clear()
         if status != 0:
             raise Failed(f"exit status {status} after SIGTERM\n{self.log_tail()}")
 

@@ -16,14 +16,16 @@ READER = "reader-of-everything"
 
 
 class Load:
-    def __init__(self, server, broker, chance, say, retry=None):
-        """say: takes a line for people. retry: one of `repeating.NAMES`; None: no request is repeated."""
+    def __init__(self, server, broker, chance, say, retry=None, witness=None):
+        """say: takes a line for people. retry: one of `repeating.NAMES`; None: no request is repeated. witness: is
+        told of every answer under load."""
         self.server = server
         self.book = ledger.Ledger()
         self._broker = broker
         self._chance = chance
         self._say = say
         self._retry = retry
+        self._witness = witness
         self._running = []
 
     def start(self):
@@ -35,7 +37,13 @@ class Load:
             consumer = consumer_of(topic)
             self._running.append(clients.Consumer(self.server, self.book, seed(64), number, consumer, topic))
         for client in self._running:
+            client.witness = self._witness
             client.start()
+
+    def join(self, client):
+        """One more, which is started here, checked with the others, and ends with them."""
+        self._running.append(client)
+        client.start()
 
     def _producer(self, seed, number, topics):
         if self._retry is None:

@@ -117,7 +117,7 @@ class RepeatingProducer(clients.Producer):
         return False
 
     def _ask_again(self, request, receipts):
-        told = self._exchange(request)
+        told = self._tell(request)
         if told is None or told.status >= 500 or told.status == 429:
             return
         if not told.is_replay or json.loads(told.body).get("receipts") != receipts:
@@ -129,7 +129,7 @@ class RepeatingProducer(clients.Producer):
         if self.random.random() < ANSWERS_LOST:
             self._lose(request)
             return None
-        told = self._exchange(request)
+        told = self._tell(request)
         if told is None:
             self.refusals.append("no answer")
         return told
@@ -143,12 +143,9 @@ class RepeatingProducer(clients.Producer):
             pass
         self._close()
 
-    def _exchange(self, request):
-        try:
-            connection = self._connected()
-            connection.request("POST", request.path, request.body, request.headers)
-            response = connection.getresponse()
-            return Told(response.status, response.read(), response.getheader(REPLAYED) == "true")
-        except (OSError, http.client.HTTPException):
-            self._close()
+    def _tell(self, request):
+        answer = self.exchange("POST", request.path, request.body, request.headers)
+        if answer is None:
             return None
+        response, body = answer
+        return Told(response.status, body, response.getheader(REPLAYED) == "true")

@@ -1,6 +1,9 @@
 """Consumers and what they ask the gateway, against answers that are planted."""
 
+import http.server
 import json
+import threading
+import types
 import unittest
 
 from crashtest import clients, gateway
@@ -90,6 +93,39 @@ class Answering(gateway.Gateway):
         if path not in self.answers:
             raise ConnectionRefusedError
         return self.answers[path]
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(503)
+        self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+class Seen(list):
+    def saw(self, method, path, response, body, seconds):
+        self.append((method, path, response and (response.status, response.getheader("Retry-After")), body))
+
+
+class WitnessTests(unittest.TestCase):
+    def test_witness_is_told_of_each_answer_and_of_none(self):
+        server = http.server.HTTPServer(("127.0.0.1", 0), Refusing)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = clients.Client(types.SimpleNamespace(port=server.server_address[1]), None, 0, "c")
+        client.witness = Seen()
+        client.address = "127.0.0.9"
+        try:
+            self.assertEqual(client.call("POST", "/a", b""), (503, b"{}"))
+        finally:
+            server.shutdown()
+            server.server_close()
+        self.assertIsNone(client.call("POST", "/b", b""))
+        self.assertEqual(client.witness, [("POST", "/a", (503, "7"), b"{}"), ("POST", "/b", None, b"")])
 
 
 class SettledTests(unittest.TestCase):
