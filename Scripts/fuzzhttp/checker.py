@@ -14,7 +14,8 @@ class Level:
     """What the gateway holds while nobody is connected."""
 
     memory_bytes: int = 0
-    descriptors: int = 0
+    # How often each file is open.
+    descriptors: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
 
 @dataclasses.dataclass
@@ -73,11 +74,12 @@ def check(report, read, logged, warm, after, requests_min):
         if found[item] > 0:
             result.add("resurrected", 1, f"{item[:80]!r} was refused and is handed out")
     result.memory_growth = after.memory_bytes - warm.memory_bytes
-    result.descriptors_growth = after.descriptors - warm.descriptors
+    result.descriptors_growth = after.descriptors.total() - warm.descriptors.total()
     if result.memory_growth > MEMORY_GROWTH_BYTES_MAX:
         result.faults.append(f"memory grew from {warm.memory_bytes} to {after.memory_bytes} bytes")
     if result.descriptors_growth > 0:
-        result.faults.append(f"descriptors grew from {warm.descriptors} to {after.descriptors}")
+        more = dict(after.descriptors - warm.descriptors)
+        result.faults.append(f"descriptors grew by {result.descriptors_growth}, these are more: {more}")
     if report.requests < requests_min:
         result.faults.append(f"only {report.requests} requests were sent; {requests_min} were to be")
     return result

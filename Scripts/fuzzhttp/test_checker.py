@@ -1,6 +1,7 @@
 """The checker must find what is planted: a run that cannot fail proves nothing."""
 
 import unittest
+from collections import Counter
 
 from fuzzhttp import content
 from fuzzhttp.checker import Level, check
@@ -48,10 +49,14 @@ class CheckerTests(unittest.TestCase):
         self.assertFalse(self.check([A, B, C], refused={C}).passed)
 
     def test_growth_is_found(self):
-        warm = Level(100 * MIB, 20)
-        self.assertTrue(self.check([A, B], warm=warm, after=Level(164 * MIB, 20)).passed)
-        self.assertFalse(self.check([A, B], warm=warm, after=Level(164 * MIB + 1, 20)).passed)
-        self.assertFalse(self.check([A, B], warm=warm, after=Level(100 * MIB, 21)).passed)
+        files = Counter({"socket": 2, "/data/broker.sqlite": 3})
+        warm = Level(100 * MIB, files)
+        self.assertTrue(self.check([A, B], warm=warm, after=Level(164 * MIB, files)).passed)
+        self.assertTrue(self.check([A, B], warm=warm, after=Level(100 * MIB, files - Counter(["socket"]))).passed)
+        self.assertFalse(self.check([A, B], warm=warm, after=Level(164 * MIB + 1, files)).passed)
+        grown = self.check([A, B], warm=warm, after=Level(100 * MIB, files + Counter(["/data/META"])))
+        self.assertFalse(grown.passed)
+        self.assertIn("/data/META", grown.faults[0])
 
     def test_faults_and_too_few_requests_are_found(self):
         self.assertFalse(self.check([A, B], faults=["500"]).passed)

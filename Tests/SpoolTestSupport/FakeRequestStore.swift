@@ -22,7 +22,6 @@ final class FakeRequestStore: RequestStore {
     /// What has to be empty before it can be read: as SQLite may need space for that.
     let needsSpaceOf: String?
     let saves = Lock(0)
-    let setAsides = Lock(0)
     /// Those that were tried.
     let replacements = Lock(0)
 
@@ -105,7 +104,6 @@ final class FakeRequestStore: RequestStore {
     }
 
     func setAside() throws(StoreError) {
-        setAsides.withLock { $0 += 1 }
         content.withLock { $0 = Content() }
         try onDisk { () throws(FileSystemError) in
             if try disk.exists(Self.path) { try disk.rename(Self.path, to: Self.path + ".broken") }

@@ -201,7 +201,7 @@ import Testing
     }
 
     /// Whatever the store did: it is written anew, and nothing is lost.
-    @Test func store_IsSetAsideAndWrittenAnew_AfterAnErrorThatMayHaveBrokenIt() throws {
+    @Test func store_IsReplaced_AfterAnErrorThatMayHaveBrokenIt() throws {
         let disk = FakeFileSystem()
         let spool = try SpoolHarness(disk, settings: settings)
         let one = try #require(spool.request(key(1)).1).get()
