@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CChecksum", cSettings: [.unsafeFlags(["-O2"])]),
         .target(name: "CJSON", cxxSettings: [.unsafeFlags(["-O2"])]),
@@ -74,7 +75,7 @@ let package = Package(
             [
                 "API", "HTTPServer", "JSON", "Journal", "Store", "Outcomes", "Spool", "Broker", "EmbeddedBroker",
                 "KafkaBroker", "DeadLetters", "Forwarder", "Consumers", "Telemetry", "Primitives", "Records",
-                .product(name: "Yams", package: "Yams"),
+                "CMalloc", .product(name: "Yams", package: "Yams"),
             ]),
         // The other end: the command line's way to a gateway.
         module("Client", ["CCurl", "JSON", "Primitives"]),

@@ -40,6 +40,8 @@ struct Batch {
         var settled = TopicCounts()
         for index in records.indices.prefix(count) { settled.add(records[index].spooled.topic) }
         records.removeFirst(count)
+        // A slice without elements still holds what it was cut from: a whole hand-over, while the next one is read.
+        if records.isEmpty { records = [] }
         isWhole = false
         if let limit { self.limit = limit * 2 < records.count ? limit * 2 : nil }
         return settled

@@ -38,6 +38,7 @@ public enum ServeProcess {
         sinks: @escaping @Sendable (any RecordSinkFactory) -> any RecordSinkFactory = { $0 },
         reload: (@Sendable () throws(SettingsError) -> Settings)? = nil
     ) -> Never {
+        ProcessMemory.configure()
         // Blocked before any thread exists, so that only the waiting below sees them.
         var signals = sigset_t()
         sigemptyset(&signals)

@@ -48,6 +48,8 @@ struct SegmentWindow {
         if offset < windowOffset || offset + Int64(count) > windowEnd {
             let wanted = min(Int64(max(count, Self.bytes)), max(0, fileBytes - offset))
             if offset < windowOffset || offset + wanted > windowEnd {
+                // Not two of them at once: a window is as large as the largest frame.
+                window = []
                 window = try file.read(Int(wanted), at: offset)
                 windowOffset = offset
                 readBytes += Int64(window.count)

@@ -58,6 +58,9 @@ public final class LaneReader {
 
     /// The next records, at least one if there is any, within the bounds else. May block on the disk.
     ///
+    /// A further frame is read only while less than half of the bytes is there: what does not fit stays here, and keeps
+    /// its whole frame in memory. So a caller holds at most `bytesMax` and one frame more, not two.
+    ///
     /// What was found before an unreadable place is returned first; the call after that throws.
     ///
     /// - Throws: with the LSNs that cannot be read. Nothing is skipped: see `SpoolReadError.isTransient`.
@@ -78,8 +81,10 @@ public final class LaneReader {
                 batch.bytes += first.encoded
                 found.removeFirst()
             }
+            // A slice without elements still holds what it was cut from.
+            found = []
             batch.scanned = position
-            if batch.records.count >= recordsMax || batch.bytes >= bytesMax {
+            if batch.records.count >= recordsMax || batch.bytes >= max(1, bytesMax / 2) {
                 batch.isCut = position < state.withLock { $0.durable }
                 return batch
             }

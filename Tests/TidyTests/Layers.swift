@@ -21,8 +21,7 @@ enum Layers {
         ],
         "Gateway": [
             "JSON", "Journal", "Store", "Outcomes", "Spool", "Broker", "EmbeddedBroker", "KafkaBroker", "DeadLetters",
-            "Forwarder",
-            "Consumers", "HTTPServer", "Telemetry", "API", "Yams",
+            "Forwarder", "Consumers", "HTTPServer", "Telemetry", "API", "CMalloc", "Yams",
         ],
         "Client": ["CCurl", "JSON"],
         "postrider": ["Client", "Gateway", "JSON", "ArgumentParser"],
