@@ -31,6 +31,9 @@ public struct SpoolReadError: Error, Sendable, CustomStringConvertible {
 public final class LaneReader {
     private typealias Found = (lsn: LSN, encoded: Int, spooled: SpoolRecord)
 
+    /// Parts of smaller ones that stay over do not matter.
+    static let largeFrameBytes = 256 << 10
+
     private let lane: Int
     private let journal: Journal
     private let state: Lock<SpoolState>
@@ -39,6 +42,8 @@ public final class LaneReader {
     private var reader: JournalReader
     /// Found and not yet handed out, from the frame that was read last.
     private var found: ArraySlice<Found> = []
+    /// The lane's records in the last frame that had any.
+    private var lastFrameBytes = 0
     /// Everything of the lane below was found.
     private var position: LSN
     /// The journal's reader is past the frame that this is about.
@@ -58,8 +63,9 @@ public final class LaneReader {
 
     /// The next records, at least one if there is any, within the bounds else. May block on the disk.
     ///
-    /// A further frame is read only while less than half of the bytes is there: what does not fit stays here, and keeps
-    /// its whole frame in memory. So a caller holds at most `bytesMax` and one frame more, not two.
+    /// What does not fit stays here, and keeps its whole frame in memory. So after a large frame (`largeFrameBytes`)
+    /// the next one is read only if it would fit, were it like the last: a caller then holds no two frames more than
+    /// `bytesMax`.
     ///
     /// What was found before an unreadable place is returned first; the call after that throws.
     ///
@@ -84,7 +90,10 @@ public final class LaneReader {
             // A slice without elements still holds what it was cut from.
             found = []
             batch.scanned = position
-            if batch.records.count >= recordsMax || batch.bytes >= max(1, bytesMax / 2) {
+            let isNextTooLarge = lastFrameBytes >= Self.largeFrameBytes && batch.bytes + lastFrameBytes > bytesMax
+            if batch.records.count >= recordsMax || batch.bytes >= bytesMax
+                || !batch.records.isEmpty && isNextTooLarge
+            {
                 batch.isCut = position < state.withLock { $0.durable }
                 return batch
             }
@@ -200,7 +209,9 @@ public final class LaneReader {
         do throws(MalformedBytes) {
             // A slice keeps the whole frame: where most of it is other lanes', a batch of many frames would hold many
             // times its own bytes.
-            let copies = own.reduce(0) { $0 + $1.bytes.count } < frameBytes / 2
+            let ownBytes = own.reduce(0) { $0 + $1.bytes.count }
+            let copies = ownBytes < frameBytes / 2
+            if ownBytes > 0 { lastFrameBytes = ownBytes }
             taken.reserveCapacity(own.count)
             for (lsn, bytes) in own {
                 at = lsn

@@ -165,7 +165,7 @@ import Testing
 
         // A mistake changes nothing.
         for (text, problem) in [
-            ("log:\n  level: loud\n", "loud"), ("log:\n  levle: info\n", "levle"), ("log: [", ": line "),
+            ("log:\n  level: loud\n", "loud"), ("log:\n  levle: info\n", "levle"), ("log: [", "postrider.yaml:2:1: YAML"),
         ] {
             try write(text)
             process.signal(SIGHUP)
