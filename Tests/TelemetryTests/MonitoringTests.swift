@@ -127,6 +127,29 @@ import Yams
         }
     }
 
+    /// Where promtool is, `Scripts/test` runs them.
+    @Test func alerts_AreTried() throws {
+        let tests = try Repository.text("Docker/prometheus/alerts.test.yml")
+        for name in try alerts().compactMap({ $0["alert"]?.string }) {
+            let isTried = ["alertname=\"\(name)\"", "alertname: \(name)\n"].contains { tests.contains($0) }
+            #expect(isTried, "\(name) fires in no test")
+        }
+    }
+
+    /// Whoever reads a label of `postrider_limit_reached_total` finds it among the settings, or what it is.
+    @Test func limits_AreSettings_OrAreExplainedInOperations() throws {
+        let settings = try Repository.text("docs/CONFIGURATION.md")
+        let page = try Repository.text("docs/OPERATIONS.md")
+        let start = try #require(page.firstRange(of: "### Alert PostriderLimitReached\n")?.upperBound)
+        let section = page[start...].split(separator: "\n").prefix { !$0.hasPrefix("### ") }
+        let explained = section.filter { $0.hasPrefix("| `") }.flatMap { row in
+            row.split(separator: "|")[0].split(separator: "`").filter { $0.contains("_") }.map(String.init)
+        }
+        let own = Limit.allCases.map(\.rawValue).filter { !settings.contains("\n| `\($0)` | ") }
+        #expect(Set(explained) == Set(own))
+        #expect(explained.count == own.count)
+    }
+
     /// Each alert has its section, with something in it; no section is of an alert that is gone.
     @Test func alerts_AreExplainedInOperations() throws {
         let page = try Repository.text("docs/OPERATIONS.md")
