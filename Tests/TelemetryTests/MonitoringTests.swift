@@ -169,6 +169,26 @@ import Yams
         for (name, length) in sections { #expect(length > 100, "\(name)") }
     }
 
+    @Test func pages_NameSeriesThatExist() throws {
+        let pages = try SystemFileSystem().list("\(Repository.root)/docs").filter { $0.hasSuffix(".md") }
+        let prefix = Array("postrider_".utf8)
+        let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
+        var named = 0
+        for page in pages.map({ "docs/\($0)" }) + ["README.md", "CONTRIBUTING.md"] {
+            // Bytes, as there are many. Those of an ellipsis belong to the word.
+            let bytes = Array(try Repository.text(page).utf8)
+            let words = bytes.split { !($0 == UInt8(ascii: "_") || $0 >= 0x80 || letters ~= $0 | 0x20) }
+            // (With an ellipsis or a placeholder it stands for several.)
+            for word in words
+            where word.starts(with: prefix) && word.last != prefix.last && word.allSatisfy({ $0 < 0x80 }) {
+                let name = String(decoding: word, as: UTF8.self)
+                named += 1
+                #expect(Self.rows[name] != nil || Self.row(name) != nil, "\(page) names \(name)")
+            }
+        }
+        #expect(named > 100)
+    }
+
     @Test func scrapeConfiguration_HasTheJobOfTheRules() throws {
         let root = try #require(try compose(yaml: try Repository.text("Docker/prometheus/prometheus.yml")))
         #expect(root["rule_files"]?.array().compactMap(\.string) == ["alerts.yml"])
