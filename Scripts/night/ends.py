@@ -68,6 +68,12 @@ class Sigterm(Scene):
         stage.server.stop()
 
 
+def serving_lines(stage):
+    """How often the log says that the gateway serves."""
+    said, _ = stage.said()
+    return sum(count for entry, count in said.items() if entry.message == "serving")
+
+
 def park(stage):
     """Polls of a consumer that has nothing to read. Returns (polls, who watches them)."""
     watch = polls.Watch()
@@ -84,7 +90,7 @@ def park(stage):
 
 class Sigkill(Scene):
     name = "sigkill"
-    says = "SIGKILL while a sync hangs and requests wait for it, then in the recovery, then under load"
+    says = "SIGKILL while a sync hangs and requests wait for it, then early in the start after it, then under load"
     series = (
         "postrider_idempotency_replays_total", VERIFIED, "postrider_recovery_read_bytes",
         "postrider_journal_slow_syncs_total",
@@ -103,9 +109,12 @@ class Sigkill(Scene):
             stage.go_on(1, "a sync hangs")
             stage.witness.phase("killed in the sync")
             stage.server.kill()
+        served = serving_lines(stage)
         stage.server.start()
         time.sleep(stage.chance.uniform(0, 0.1))
         stage.server.kill()
+        when = "once it served" if serving_lines(stage) > served else "before it served"
+        stage.facts.append(f"the start after that was killed {when}")
         stage.server.start()
         stage.server.wait_until_ready()
         stage.recorder.look()

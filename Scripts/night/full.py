@@ -42,7 +42,11 @@ class BrokerFull(Scene):
         seconds = stage.wait_for_accepted("topic deleted")
         stage.facts.append(f"{refused:,} requests refused; accepted again {seconds:.1f} s after the topic was deleted")
         stage.go_on(1)
-        stage.require(stage.metrics.peak("postrider_lane_failing_seconds") > 0, "no lane says that it fails")
+        failing = stage.metrics.peak("postrider_lane_failing_seconds", code="broker_full")
+        stage.require(failing > 0, "no lane says that the broker is full")
+        stage.require(
+            stage.metrics.peak("postrider_not_accepting", reason="quota") > 0, "no metric says that the spool is full"
+        )
         stage.server.stop()
 
     def _fill(self, stage):

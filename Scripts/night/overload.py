@@ -12,6 +12,7 @@ from night.witness import Witness
 
 RATE = 20
 TIMES = 10
+TRIES = 4
 FLOODERS = 4
 FLOOD_ADDRESS = "127.0.0.2"
 STEADY_ADDRESS = "127.0.0.7"
@@ -20,6 +21,7 @@ RECORD_BYTES = 60_000
 RECORDS = 4
 BODIES = TIMES * BODY_MEMORY_BYTES // (RECORD_BYTES * RECORDS)
 OVERLOAD = "overload"
+BODY_MEMORY = "postrider_http_body_memory_bytes"
 BODY_SECONDS_MAX = 30
 
 
@@ -34,7 +36,7 @@ class Overload(Scene):
         f"http.body_memory_max={BODY_MEMORY_BYTES >> 20}MiB",
     )
     series = (
-        "postrider_limit_reached_total", "postrider_http_refused_total", "postrider_http_body_memory_bytes",
+        "postrider_limit_reached_total", "postrider_http_refused_total", BODY_MEMORY,
         "postrider_http_connections", "postrider_not_accepting",
     )
 
@@ -50,23 +52,30 @@ class Overload(Scene):
         began = time.monotonic()
         for client in [steady, *flooders]:
             stage.load.join(client)
-        stage.go_on(5)
+        # Where the machine has other work, the clients themselves may be too slow for a while.
+        for _ in range(TRIES):
+            tried, before = time.monotonic(), flood.count(OVERLOAD)
+            stage.go_on(5)
+            offered = (flood.count(OVERLOAD) - before) / (time.monotonic() - tried)
+            if offered >= TIMES * RATE:
+                break
         for flooder in flooders:
             flooder.stopping.set()
             flooder.join()
         seconds = time.monotonic() - began
-        offered, limited = flood.count(OVERLOAD), flood.count(OVERLOAD, status=429)
+        limited = flood.count(OVERLOAD, status=429)
         stage.facts += [f"{FLOOD_ADDRESS}: {line}" for line in flood.lines()]
         stage.facts.append(
-            f"{FLOOD_ADDRESS} made {offered / seconds:,.0f} requests a second, {offered / seconds / RATE:.0f} times "
+            f"{FLOOD_ADDRESS} made {offered:,.0f} requests a second, {offered / RATE:.0f} times "
             f"its limit; {flood.accepted(OVERLOAD) / seconds:,.0f} a second were accepted"
         )
         stage.require(limited > 0, "nobody was limited")
-        stage.require(offered >= TIMES * RATE * seconds, f"only {offered / seconds:.0f} requests a second were made")
+        stage.require(offered >= TIMES * RATE, f"only {offered:.0f} requests a second were made")
         stage.require(
             flood.accepted(OVERLOAD) <= RATE * (seconds + 1) + RATE, "more was accepted than the limit allows"
         )
         require_served(stage, steady)
+        steady.witness.phase("bodies")
         self._bodies(stage)
         steady.witness.phase("after")
         stage.wait(lambda: steady.witness.accepted("after") > 0, 30, "the steady client is not served any more")
@@ -83,13 +92,22 @@ class Overload(Scene):
         uploads = [Upload(stage, number) for number in range(BODIES)]
         for upload in uploads:
             upload.send_half()
+        # Only now is there anything to see of it.
+        quarter = BODY_MEMORY_BYTES // 4
+        stage.wait(
+            lambda: stage.recorder.look() and stage.metrics.last(BODY_MEMORY) > quarter, 10, "bodies take no memory"
+        )
         for upload in uploads:
             upload.send_rest()
         for upload in uploads:
             upload.end(stage)
+        stage.wait(
+            lambda: stage.recorder.look() and stage.metrics.last(BODY_MEMORY) < quarter, 10,
+            "the memory of bodies is not given back",
+        )
         refused = stage.witness.count("bodies", "produce", 503, "overloaded")
         stage.require(refused > 0, "memory for bodies was never used up")
-        bodies = stage.metrics.peak("postrider_http_body_memory_bytes")
+        bodies = stage.metrics.peak(BODY_MEMORY)
         stage.require(bodies <= BODY_MEMORY_BYTES, f"bodies took {bodies:,.0f} bytes")
         stage.facts.append(f"{BODIES} bodies of {RECORD_BYTES * RECORDS >> 10} KiB at once: {refused} refused")
 

@@ -21,7 +21,7 @@ struct BrokerMetrics: Sendable {
         expired = Counter(label: "postrider_broker_expired_records_total", factory: factory)
         commitSeconds = Recorder(label: "postrider_broker_commit_seconds", aggregate: true, factory: factory)
         outcomes = OutcomeMetrics(factory)
-        jobs = Gauge(label: "postrider_broker_queued_jobs", factory: factory)
+        jobs = Gauge(label: "postrider_broker_transaction_jobs", factory: factory)
     }
 
     func committed(_ changes: PendingChanges, after duration: Duration) {
@@ -39,5 +39,5 @@ struct BrokerMetrics: Sendable {
             .increment()
     }
 
-    func queueDepth(_ depth: Int) { jobs.record(depth) }
+    func shared(by count: Int) { jobs.record(count) }
 }

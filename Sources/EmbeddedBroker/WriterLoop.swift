@@ -19,7 +19,7 @@ struct WriterLoop {
         var condition = Condition.healthy
         var logPages = 0
         while let jobs = queue.takeAll() {
-            writer.metrics.queueDepth(jobs.count)
+            writer.metrics.shared(by: jobs.count)
             condition = commit(jobs, writer, condition)
             logPages += writer.connection.takePagesWritten()
             if logPages >= writer.settings.checkpointPages, checkpoint(writer) { logPages = 0 }

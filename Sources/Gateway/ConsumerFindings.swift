@@ -16,8 +16,8 @@ struct ConsumerFindings: Sendable {
         var oldestMs: Int64?
     }
 
-    /// How many consumers there are, looked at or not.
-    var count = 0
+    /// How many consumers there are, looked at or not; nil: nobody has said yet.
+    var count: Int?
     /// By name, the one of the others too; a consumer may have that name.
     private var consumers: [String: Sums] = [:]
     private var lags: [MetricSample] = []
@@ -42,7 +42,8 @@ struct ConsumerFindings: Sendable {
     }
 
     func samples(nowMs: Int64) -> [MetricSample] {
-        var samples = [MetricSample("postrider_consumers", value: Double(count))] + lags
+        var samples = lags
+        if let count { samples.append(MetricSample("postrider_consumers", value: Double(count))) }
         if let otherLag { samples.append(Self.lag(Self.other, Self.other, Self.other, otherLag)) }
         for (name, sums) in consumers {
             let labels = [(name: "consumer", value: name)]

@@ -14,7 +14,8 @@ import Telemetry
 final class ConsumerLooks: Sendable {
     /// Between rounds.
     static let interval = Duration.seconds(15)
-    /// Consumers that are looked at, in the order of their names; the others' lag is not known.
+    /// Consumers that are looked at, in the order of their names; the others' lag is not known. Each round that leaves
+    /// some out counts in `Limit.consumerLooks`.
     static let consumersMax = 1_000
     /// A failure that took longer is no refusal but a silence, and the next question would only wait as long: the round
     /// ends.
@@ -76,10 +77,12 @@ final class ConsumerLooks: Sendable {
         do throws(ConsumerError) {
             names = try list()
         } catch {
-            // The store has not said which there are, or the gateway stops.
+            // The store has not said which there are.
+            failed.increment()
             return finish()
         }
         state.withLock { $0.finding.count = names.count }
+        if names.count > Self.consumersMax { Limit.consumerLooks.reached() }
         look(names.prefix(Self.consumersMax))
     }
 

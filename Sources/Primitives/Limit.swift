@@ -55,6 +55,8 @@ public enum Limit: String, CaseIterable, Sendable {
     case pollMemory = "consumers.poll_memory"
     case inFlight = "consumers.max_in_flight"
     case window = "consumers.window_offsets_max"
+    // Gateway
+    case consumerLooks = "consumer_looks"
 
     /// Counts one more time. Any thread; a look-up in the metrics' registry, so not for a path that is taken often:
     /// whoever refuses thousands a second keeps the `counter`.

@@ -7,17 +7,20 @@ public struct ProcessMetrics: Sendable {
     private let files: any FileSystem
     private let ticksPerSecond: Double
     private let pageBytes: Double
+    /// Read once: it moves when somebody sets the clock, and the process did not start again.
+    private let bootedAt: UInt64?
 
     public init(files: any FileSystem = SystemFileSystem()) {
         self.files = files
         ticksPerSecond = Double(sysconf(Int32(_SC_CLK_TCK)))
         pageBytes = Double(sysconf(Int32(_SC_PAGESIZE)))
+        bootedAt = Self.read("/proc/stat", files).flatMap(bootSeconds)
     }
 
     /// Pass it to `MetricsRegistry.collect`. Reads /proc, which does not block on a disk.
     public func samples() -> [MetricSample] {
         var samples: [MetricSample] = []
-        if let stat = read("/proc/self/stat").flatMap(ProcessStat.init(text:)) {
+        if let stat = Self.read("/proc/self/stat", files).flatMap(ProcessStat.init(text:)) {
             samples += [
                 MetricSample(
                     "process_cpu_seconds_total",
@@ -29,11 +32,11 @@ public struct ProcessMetrics: Sendable {
                 MetricSample(
                     "process_virtual_memory_bytes", value: Double(stat.virtualBytes)),
             ]
-            if let boot = read("/proc/stat").flatMap(bootSeconds) {
+            if let bootedAt {
                 samples.append(
                     MetricSample(
                         "process_start_time_seconds",
-                        value: Double(boot) + Double(stat.startTicks) / ticksPerSecond))
+                        value: Double(bootedAt) + Double(stat.startTicks) / ticksPerSecond))
             }
         }
         if let open = openFiles() {
@@ -50,11 +53,11 @@ public struct ProcessMetrics: Sendable {
     /// Longer than what is looked for in either file.
     private static let procBytesMax = 1 << 20
 
-    private func read(_ path: String) -> String? {
+    private static func read(_ path: String, _ files: any FileSystem) -> String? {
         do throws(FileSystemError) {
             let file = try files.open(path, .readOnly)
             defer { file.close() }
-            return String(decoding: try file.read(Self.procBytesMax, at: 0), as: UTF8.self)
+            return String(decoding: try file.read(procBytesMax, at: 0), as: UTF8.self)
         } catch {
             return nil
         }

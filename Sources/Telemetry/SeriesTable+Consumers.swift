@@ -1,6 +1,6 @@
 extension SeriesTable {
     private static let consumer = SeriesDescription.Label.bounded(
-        "consumer", "the first 200 consumers by name; the others together are `other`")
+        "consumer", "the first 200 consumers by name; the others of the first 1,000 together are `other`")
 
     static let consumers: [SeriesDescription] = [
         .counter("postrider_consumer_commit_errors_total", "Commits of offsets that failed"),
@@ -16,15 +16,16 @@ extension SeriesTable {
         .gauge(
             "postrider_consumer_lag_records",
             "Offsets from the committed one to the end of the partition, also of a consumer that nobody polls; every "
-                + "15 s. On Kafka, markers of transactions count",
+                + "15 s, of the first 1,000 consumers by name: with more, postrider_limit_reached_total has "
+                + "`consumer_looks`. On Kafka, markers of transactions count",
             .bounded("consumer", "the consumer's name; beyond 1,000 partitions of all consumers `other`, added up"),
             .bounded("topic", "the topic, with the consumer's name only"),
             .bounded("partition", "the partition, with the consumer's name only"), seriesMax: 1_001),
         .counter("postrider_consumer_leases_expired_total", "Deliveries that were not acknowledged in time"),
         .counter(
             "postrider_consumer_looks_failed_total",
-            "Consumers whose lag could not be found out, because the broker did not answer; their series are missing "
-                + "until it does"),
+            "Consumers whose lag could not be found out, because the broker did not answer, and looks that did not "
+                + "even find out which there are; their series are missing until it does"),
         .gauge(
             "postrider_consumer_oldest_unacknowledged_seconds",
             "Age, by its timestamp, of the oldest record that was handed out and is not acknowledged; there only while "
@@ -40,7 +41,7 @@ extension SeriesTable {
         .counter(
             "postrider_consumer_windows_full_total",
             "Partitions of which nothing new is handed out before older records are acknowledged"),
-        .gauge("postrider_consumers", "Consumers that are defined; every 15 s"),
+        .gauge("postrider_consumers", "Consumers that are defined; every 15 s, missing until the broker has said it"),
     ]
 
     static let embedded: [SeriesDescription] = [
@@ -49,9 +50,11 @@ extension SeriesTable {
         .counter(
             "postrider_broker_failures_total", "Transactions and checkpoints of the file that failed",
             .bounded("reason", "kinds of SQLite's errors, and `checkpoint`")),
-        .gauge("postrider_broker_queued_jobs", "Jobs of the last transaction"),
         .counter("postrider_broker_record_bytes_total", "Bytes of records that were stored"),
         .counter("postrider_broker_records_total", "Records that were stored"),
+        .gauge(
+            "postrider_broker_transaction_jobs",
+            "Hand-overs, commits and other calls that shared the last transaction"),
         .counter("postrider_broker_transactions_total", "Transactions"),
         .counter("postrider_broker_watches_refused_total", "Reads with a wait that found too many others waiting"),
     ]

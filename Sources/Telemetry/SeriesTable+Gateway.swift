@@ -26,7 +26,7 @@ extension SeriesTable {
             "postrider_not_accepting", "1 while no records are accepted; there only then",
             .bounded("reason", "the codes of `accepting.reason` in /readyz; one at a time")),
         .gauge(
-            "postrider_ready", "1 while the part does what it is for, as the last look at /readyz or /v1/status saw it",
+            "postrider_ready", "1 while the part does what it is for, as /readyz says; looked at every second",
             .oneOf(
                 "part", "gateway", "intake", "sync", "disk", "quota", "housekeeping", "forwarding", "broker",
                 "consumers")),

@@ -90,6 +90,23 @@ import Testing
         looks.stop()
     }
 
+    /// None would be a number that nobody has found out.
+    @Test func consumers_HaveNoNumber_WhenNobodyKnowsThem() {
+        let isKnown = Lock(false)
+        let looks = ConsumerLooks(
+            list: { () throws(ConsumerError) in
+                guard isKnown.withLock({ $0 }) else { throw .unverified }
+                return []
+            }, describe: { _, _ in }, clock: clock, timers: clock)
+        #expect(looks.samples.isEmpty)
+        looks.start()
+        #expect(looks.samples.isEmpty)
+        isKnown.withLock { $0 = true }
+        clock.advance(by: ConsumerLooks.interval)
+        #expect(looks.samples.map(\.value) == [0])
+        looks.stop()
+    }
+
     @Test func silence_EndsTheRound() {
         let broker = Broker(["a", "b", "c"])
         let looks = looks(broker)

@@ -248,6 +248,11 @@ import Yams
             #expect(hosts == ["gateway-1", "gateway-2"])
             #expect((cluster["lb_policy"]?.string == "RING_HASH") == (name != "any"), "\(name)")
             #expect((cluster["health_checks"] == nil) == (name == "named"), "a repetition waits for its gateway")
+            // 1,024 where nothing is said.
+            for bound in ["max_connections", "max_pending_requests", "max_requests"] {
+                let most = cluster["circuit_breakers"]?["thresholds"]?[0]?[bound]?.int ?? 1_024
+                #expect(most >= Settings().http.connectionsMax, "\(name): polls wait on \(bound)")
+            }
         }
         let manager = resources["listeners"]?[0]?["filter_chains"]?[0]?["filters"]?[0]?["typed_config"]
         let routes = try #require(manager?["route_config"]?["virtual_hosts"]?[0]?["routes"]).array()

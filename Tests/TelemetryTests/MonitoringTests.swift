@@ -127,6 +127,29 @@ import Yams
         }
     }
 
+    /// Where promtool is, `Scripts/test` runs them.
+    @Test func alerts_AreTried() throws {
+        let tests = try Repository.text("Docker/prometheus/alerts.test.yml")
+        for name in try alerts().compactMap({ $0["alert"]?.string }) {
+            let isTried = ["alertname=\"\(name)\"", "alertname: \(name)\n"].contains { tests.contains($0) }
+            #expect(isTried, "\(name) fires in no test")
+        }
+    }
+
+    /// Whoever reads a label of `postrider_limit_reached_total` finds it among the settings, or what it is.
+    @Test func limits_AreSettings_OrAreExplainedInOperations() throws {
+        let settings = try Repository.text("docs/CONFIGURATION.md")
+        let page = try Repository.text("docs/OPERATIONS.md")
+        let start = try #require(page.firstRange(of: "### Alert PostriderLimitReached\n")?.upperBound)
+        let section = page[start...].split(separator: "\n").prefix { !$0.hasPrefix("### ") }
+        let explained = section.filter { $0.hasPrefix("| `") }.flatMap { row in
+            row.split(separator: "|")[0].split(separator: "`").filter { $0.contains("_") }.map(String.init)
+        }
+        let own = Limit.allCases.map(\.rawValue).filter { !settings.contains("\n| `\($0)` | ") }
+        #expect(Set(explained) == Set(own))
+        #expect(explained.count == own.count)
+    }
+
     /// Each alert has its section, with something in it; no section is of an alert that is gone.
     @Test func alerts_AreExplainedInOperations() throws {
         let page = try Repository.text("docs/OPERATIONS.md")
@@ -144,6 +167,26 @@ import Yams
         }
         #expect(Set(sections.keys) == Set(try alerts().compactMap { $0["alert"]?.string }))
         for (name, length) in sections { #expect(length > 100, "\(name)") }
+    }
+
+    @Test func pages_NameSeriesThatExist() throws {
+        let pages = try SystemFileSystem().list("\(Repository.root)/docs").filter { $0.hasSuffix(".md") }
+        let prefix = Array("postrider_".utf8)
+        let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
+        var named = 0
+        for page in pages.map({ "docs/\($0)" }) + ["README.md", "CONTRIBUTING.md"] {
+            // Bytes, as there are many. Those of an ellipsis belong to the word.
+            let bytes = Array(try Repository.text(page).utf8)
+            let words = bytes.split { !($0 == UInt8(ascii: "_") || $0 >= 0x80 || letters ~= $0 | 0x20) }
+            // (With an ellipsis or a placeholder it stands for several.)
+            for word in words
+            where word.starts(with: prefix) && word.last != prefix.last && word.allSatisfy({ $0 < 0x80 }) {
+                let name = String(decoding: word, as: UTF8.self)
+                named += 1
+                #expect(Self.rows[name] != nil || Self.row(name) != nil, "\(page) names \(name)")
+            }
+        }
+        #expect(named > 100)
     }
 
     @Test func scrapeConfiguration_HasTheJobOfTheRules() throws {

@@ -1,4 +1,5 @@
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Telemetry
@@ -25,6 +26,25 @@ import Testing
     @Test func bootTime_IsFoundAmongTheLines() {
         #expect(bootSeconds("cpu 1 2 3\nctxt 5\nbtime 1700000000\nprocesses 7\n") == 1_700_000_000)
         #expect(bootSeconds("cpu 1\n") == nil)
+    }
+
+    /// `btime` moves with the clock: an alert on restarts must not take that for one.
+    @Test func start_StaysTheSame_WhenTheClockIsSet() throws {
+        let files = FakeFileSystem()
+        try files.createDirectory("/proc")
+        try files.createDirectory("/proc/self")
+        func write(_ path: String, _ text: String) throws {
+            let file = try files.open(path, .createOrTruncate)
+            defer { file.close() }
+            try file.writeAll(Array(text.utf8), at: 0)
+        }
+        try write("/proc/self/stat", "1 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 20 0 17 0 0 123456789 2048")
+        try write("/proc/stat", "btime 1700000000\n")
+        let process = ProcessMetrics(files: files)
+        func start() -> Double? { process.samples().first { $0.name == "process_start_time_seconds" }?.value }
+        #expect(start() == 1_700_000_000)
+        try write("/proc/stat", "btime 1700003600\n")
+        #expect(start() == 1_700_000_000)
     }
 
     @Test func samples_DescribeThisProcess() throws {
