@@ -191,3 +191,18 @@ let package = Package(
         tests("ConsumersTests", ["Consumers", "Broker", "Primitives", "Records", "TestSupport"]),
     ]
 )
+
+// With POSTRIDER_TEST_TARGETS=JournalTests,SpoolTests these and what they need are all that there is: Scripts/test builds
+// the modules that have threads once more, with the thread sanitizer, and nothing else.
+if let names = Context.environment["POSTRIDER_TEST_TARGETS"] {
+    var needed = Set(names.split(separator: ",").map(String.init))
+    while true {
+        let dependencies = package.targets.filter { needed.contains($0.name) }.flatMap(\.dependencies).compactMap {
+            if case .byNameItem(let name, _) = $0 { name } else { String?.none }
+        }
+        if needed.isSuperset(of: dependencies) { break }
+        needed.formUnion(dependencies)
+    }
+    package.targets.removeAll { !needed.contains($0.name) }
+    package.products.removeAll()
+}
