@@ -216,6 +216,9 @@ MUTATIONS = (
         ),
         ("OutcomesTests",)),
     Mutation(
+        "what the log of a SQLite file holds is not written once more",
+        (Edit("Sources/Store/Connection.swift", "        try connection.proveLog()\n", ""),), ("StoreTests",)),
+    Mutation(
         "segment deleted at delivered of one lane only",
         (
             Edit(

@@ -118,7 +118,7 @@ class Unit(unittest.TestCase):
         # EX_USAGE.
         named = {reasons[name] for name in ("spoolCorrupt", "spoolOwnedElsewhere", "brokerFatal")} | {"64"}
         self.assertEqual(set(codes), named)
-        self.assertNotIn(reasons["spoolFailed"], codes)
+        self.assertNotIn(reasons["diskFailed"], codes)
 
     def test_time_to_stop_is_longer_than_the_program_gives_itself(self):
         text = (contents.ROOT / "docs/CONFIGURATION.md").read_text()

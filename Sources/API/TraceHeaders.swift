@@ -52,6 +52,10 @@ struct TraceHeaders {
 
     /// Without regard to case: HTTP gave the names, and tracing libraries write them in lower case.
     private static func isTrace(_ name: String) -> Bool {
-        name.utf8.count == parentName.utf8.count && [parentName, stateName].contains(name.lowercased())
+        switch name.utf8.count {
+        case parentName.utf8.count: name.lowercased() == parentName
+        case stateName.utf8.count: name.lowercased() == stateName
+        default: false
+        }
     }
 }

@@ -9,8 +9,9 @@ public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     /// The port or the directory cannot be used, or the directory contradicts the settings; changing them helps. What
     /// is wrong in flags, configuration file or environment ends with 64 (`EX_USAGE`) before anything is touched.
     case cannotStart = 1
-    /// A write or sync of the spool failed: the next start recovers.
-    case spoolFailed = 20
+    /// A write or sync of the spool failed, or of what stands beside it (outcomes, the embedded broker's file): the
+    /// next start recovers.
+    case diskFailed = 20
     /// Synced records are lost or unreadable: an operator decides.
     case spoolCorrupt = 21
     /// Another process uses the data directory.
@@ -21,6 +22,19 @@ public enum ExitReason: Int32, Error, Sendable, CaseIterable {
     case brokerFatal = 24
     /// A second signal ended it at once, as SIGKILL would: nothing is lost, the next start recovers.
     case stoppedAtOnce = 25
+
+    /// Of a broker's failure that ends the process.
+    ///
+    /// - Parameter code: of its `BrokerError`.
+    init(brokerCode code: String) {
+        self =
+            switch code {
+            case "broker_owned_elsewhere": .directoryInUse
+            case "spool_owned_elsewhere": .spoolOwnedElsewhere
+            case "broker_sync_failed", "broker_io_failed", "outcomes_sync_failed": .diskFailed
+            default: .brokerFatal
+            }
+    }
 }
 
 /// Why the gateway did not start.

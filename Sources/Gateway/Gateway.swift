@@ -88,16 +88,21 @@ public final class Gateway: Sendable {
         let clock = SystemClock()
         let log = Logger(label: "postrider.gateway")
         self.log = log
+        let changed = settings.logMetadata
+        log.notice(
+            changed.isEmpty ? "every setting has its default" : "settings that are not the defaults", metadata: changed)
         for warning in settings.warnings { log.warning("setting", metadata: ["warning": "\(warning)"]) }
         let timers = TimerThread(clock: clock)
         self.timers = timers
         let stopping = Lock(false)
         self.stopping = stopping
 
-        spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.spoolFailed) }
+        spool = try Self.openSpool(settings, fileSystem, clock, timers) { ended(.diskFailed) }
         let deadLetters: DeadLetters
         do throws(BrokerError) {
-            broker = try BrokerParts.open(settings, clock: clock, timers: timers) { _ in ended(.brokerFatal) }
+            broker = try BrokerParts.open(settings, clock: clock, timers: timers) {
+                ended(ExitReason(brokerCode: $0.code))
+            }
             consumers = try Consumers(
                 source: broker.source, offsets: broker.offsets, topics: broker.topics,
                 submitter: SpoolSubmitter(
@@ -107,7 +112,7 @@ public final class Gateway: Sendable {
         } catch {
             spool.close()
             timers.stop()
-            throw StartError(error.code == "broker_owned_elsewhere" ? .directoryInUse : .brokerFatal, error.description)
+            throw StartError(ExitReason(brokerCode: error.code), error.description)
         }
         do throws(StoreError) {
             if let reader = broker.outcomes {
@@ -125,9 +130,7 @@ public final class Gateway: Sendable {
             spool: spool, sinks: sinks(broker.sinks), deadLetters: deadLetters, settings: settings.forwarder,
             clock: clock,
             hooks: ForwarderHooks(
-                processFatal: { code, _ in
-                    ended(code == "spool_owned_elsewhere" ? .spoolOwnedElsewhere : .brokerFatal)
-                },
+                processFatal: { code, _ in ended(ExitReason(brokerCode: code)) },
                 historyUnknown: { _, _ in spool.closeIntake("spool_history_unknown") }))
         self.forwarder = forwarder
         lookups = WorkQueue(name: "lookups", depthMax: 4096)

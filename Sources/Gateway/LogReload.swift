@@ -11,6 +11,8 @@ final class LogReload: Sendable {
         var settings: Settings
         var gateway: Gateway?
         var isReading = false
+        /// Somebody asked meanwhile: what is being read may be older than what he changed.
+        var isAskedAgain = false
     }
 
     private let control: LogControl
@@ -34,20 +36,31 @@ final class LogReload: Sendable {
         }
     }
 
-    /// One at a time: a second call while one reads does nothing.
+    /// One at a time: a call while one reads makes that one read once more.
     ///
     /// - Parameter read: all settings, as a start would have them.
     func reload(_ read: () throws(SettingsError) -> Settings) {
         let isFirst = state.withLock { state in
+            if state.isReading { state.isAskedAgain = true }
             defer { state.isReading = true }
             return !state.isReading
         }
-        guard isFirst else { return log.warning("the settings are being read already") }
-        defer { state.withLock { $0.isReading = false } }
-        do throws(SettingsError) {
-            take(try read())
-        } catch {
-            log.error("the settings cannot be read, the old ones stay", metadata: ["error": "\(error)"])
+        guard isFirst else { return }
+        repeat {
+            do throws(SettingsError) {
+                take(try read())
+            } catch {
+                log.error("the settings cannot be read, the old ones stay", metadata: ["error": "\(error)"])
+            }
+        } while isAskedAgain()
+    }
+
+    /// - Returns: false when the reading is over.
+    private func isAskedAgain() -> Bool {
+        state.withLock { state in
+            state.isReading = state.isAskedAgain
+            state.isAskedAgain = false
+            return state.isReading
         }
     }
 

@@ -2,6 +2,7 @@ public import Broker
 import Forwarder
 import Glibc
 import Journal
+import Logging
 public import Primitives
 import Spool
 import Telemetry
@@ -49,6 +50,7 @@ public enum ServeProcess {
         signal(SIGPIPE, SIG_IGN)
 
         let (metrics, log) = Gateway.bootstrap(settings)
+        let logger = Logger(label: "postrider.gateway")
         let logReload = LogReload(settings, control: log.control)
         // A disk that hangs must not keep the signals behind it waiting.
         let hangUp = {
@@ -63,6 +65,7 @@ public enum ServeProcess {
                     settings, metrics: metrics, fileSystem: fileSystem, sinks: sinks,
                     ended: { reason in
                         failure.withLock { $0 = $0 ?? reason }
+                        logger.critical("the process ends", metadata: reason.logMetadata)
                         _ = WorkerThread(name: "exit") {
                             usleep(UInt32(lastAnswers.wholeNanoseconds / 1000))
                             log.flush(within: lastLines)
@@ -72,7 +75,8 @@ public enum ServeProcess {
                 logReload.attach(gateway)
                 phase.withLock { if case .starting = $0 { $0 = .running(gateway) } }
             } catch {
-                log.write(Array("postrider: \(error)\n".utf8))
+                logger.critical(
+                    "cannot start", metadata: error.reason.logMetadata.merging(["error": "\(error)"]) { $1 })
                 log.flush(within: lastLines)
                 exit(error.reason.rawValue)
             }
@@ -83,7 +87,7 @@ public enum ServeProcess {
             return phase
         }
         guard case .running(let gateway) = met else {
-            log.write(Array("postrider: stopped while it was starting\n".utf8))
+            logger.notice("stopped while it was starting")
             log.flush(within: lastLines)
             _exit((failure.withLock { $0 } ?? .stopped).rawValue)
         }
@@ -98,10 +102,11 @@ public enum ServeProcess {
                 settings.drainDelay + settings.stopTimeout + settings.forwarder.drainTimeout
                 + settings.spool.journal.syncTimeout + lastResort
             _ = Monitor(()).wait(until: SystemClock().now() + limit) { _ -> Void? in nil }
-            let text = "postrider: the stop did not end within \(limit), leaving the rest to the next start\n"
-            log.write(Array(text.utf8))
+            logger.critical(
+                "the stop does not end, the rest is left to the next start",
+                metadata: ExitReason.diskFailed.logMetadata.merging(["waited_ms": "\(limit.wholeMilliseconds)"]) { $1 })
             log.flush(within: lastLines)
-            _exit(ExitReason.spoolFailed.rawValue)
+            _exit(ExitReason.diskFailed.rawValue)
         }
         _ = waitForEnd(&signals, hangUp)
         _exit(ExitReason.stoppedAtOnce.rawValue)
@@ -117,9 +122,15 @@ public enum ServeProcess {
         }
     }
 
-    /// One line to standard error.
+    /// One line to standard error, for what is said before there is a log.
     public static func complain(_ text: String) {
         let line = Array((text + "\n").utf8)
         _ = write(STDERR_FILENO, line, line.count)
+    }
+}
+
+extension ExitReason {
+    fileprivate var logMetadata: Logger.Metadata {
+        ["exit_code": .stringConvertible(rawValue), "reason": "\(self)"]
     }
 }

@@ -88,6 +88,10 @@ extension Settings {
         rule("http.connections_max", "at least http.threads", with: ["http.threads"]) {
             $0.http.connectionsMax >= $0.http.threads
         },
+        rule(
+            "http.requests_per_second_per_address", "more than 0 where http.requests_burst_per_address is set",
+            with: ["http.requests_burst_per_address"]
+        ) { $0.http.perAddressRequestsPerSecond > 0 || $0.http.perAddressBurst == 0 },
     ]
 
     private static let forwarderRules = [

@@ -1,5 +1,6 @@
 import JSON
 import KafkaBroker
+import Logging
 
 /// One setting as it holds.
 public struct EffectiveSetting: Equatable, Sendable {
@@ -32,6 +33,12 @@ extension Settings {
                     name: name, value: isSecret ? Self.maskedValue : value, source: sources[name] ?? .builtIn,
                     isSecret: isSecret)
             }
+    }
+
+    /// What is not left at its default, for the log: each by its name, with where it stands; secrets masked.
+    var logMetadata: Logger.Metadata {
+        let changed = effective.filter { $0.source != .builtIn }
+        return Dictionary(uniqueKeysWithValues: changed.map { ($0.name, "\($0.value) (\($0.source))") })
     }
 
     /// What `postrider config check` prints: `name=value`, and where it stands.

@@ -61,12 +61,17 @@ final class AddressLimits: Sendable {
 
     // MARK: Requests
 
-    /// Takes the request that just came on this connection. Call on the connection's event loop.
+    /// Who sent the request that just came on this connection, as far as trusted proxies say so. Call on the
+    /// connection's event loop, while libmicrohttpd keeps the request's headers.
+    func client(of peer: ClientAddress, _ handle: OpaquePointer) -> ClientAddress {
+        proxies?.client(of: peer, handle) ?? peer
+    }
+
+    /// Takes a request that just came.
     ///
     /// - Returns: nil without a limit; else `end` is to follow, whatever it says.
-    func begin(_ peer: ClientAddress?, _ handle: OpaquePointer) -> AddressTable.Verdict? {
-        guard let table, let peer else { return nil }
-        let client = proxies?.client(of: peer, handle) ?? peer
+    func begin(_ client: ClientAddress?) -> AddressTable.Verdict? {
+        guard let table, let client else { return nil }
         let now = clock.now()
         let (verdict, forgotten) = table.withLock { ($0.begin(client.network, now: now), $0.forgottenEarly) }
         note(forgotten)
@@ -87,10 +92,10 @@ final class AddressLimits: Sendable {
     static func problem(_ verdict: AddressTable.Verdict, of route: Route?) -> ServerProblem? {
         switch verdict {
         case .taken: nil
-        case .tooFast(let seconds, _):
+        case .tooFast(let rest):
             ServerProblem(
                 .rateLimited, "more requests from one address than http.requests_per_second_per_address", of: route,
-                retryAfterSeconds: seconds)
+                retryAfterSeconds: rest.moreInSeconds)
         case .tooMany:
             ServerProblem(
                 .tooManyRequests, "more requests of one address under way than http.requests_per_address_max",
@@ -108,12 +113,16 @@ final class AddressLimits: Sendable {
         if isNew { Limit.addresses.reached() }
     }
 
-    // MARK: Header fields (draft-ietf-httpapi-ratelimit-headers-10; lists of RFC 9651)
+    // MARK: Header fields (draft-ietf-httpapi-ratelimit-headers-11; lists of RFC 9651)
 
+    /// The effective window `t` ends with the next token: a client that has none may come then, as `Retry-After` says,
+    /// which must not be earlier (section 6).
     func headers(_ verdict: AddressTable.Verdict) -> [HTTPHeader] {
         let rest = verdict.rest
         var items: [String] = []
-        if let tokens = rest.tokens { items.append("\"rate\";r=\(tokens);t=\(rest.fullInSeconds)") }
+        if let tokens = rest.tokens, let seconds = rest.moreInSeconds {
+            items.append("\"rate\";r=\(tokens);t=\(seconds)")
+        }
         if let places = rest.places { items.append("\"concurrency\";r=\(places)") }
         return [HTTPHeader("RateLimit-Policy", policy), HTTPHeader("RateLimit", items.joined(separator: ", "))]
     }

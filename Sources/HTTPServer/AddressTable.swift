@@ -25,8 +25,8 @@ struct AddressTable {
     struct Rest: Hashable, Sendable {
         /// Requests that would be taken at once; nil without that limit.
         var tokens: Int?
-        /// Until the bucket is full.
-        var fullInSeconds = 0
+        /// Until there is one more; nil without that limit.
+        var moreInSeconds: Int?
         /// More requests that may be under way; nil without that limit.
         var places: Int?
     }
@@ -34,12 +34,12 @@ struct AddressTable {
     enum Verdict: Hashable, Sendable {
         /// Until `end` with this number.
         case taken(Int, Rest)
-        case tooFast(retryAfterSeconds: Int, Rest)
+        case tooFast(Rest)
         case tooMany(Rest)
 
         var rest: Rest {
             switch self {
-            case .taken(_, let rest), .tooFast(_, let rest), .tooMany(let rest): rest
+            case .taken(_, let rest), .tooFast(let rest), .tooMany(let rest): rest
             }
         }
     }
@@ -78,7 +78,7 @@ struct AddressTable {
         guard debt <= limits.bucket else {
             // Who is refused was heard of, too.
             if isIdle { move(number) }
-            return .tooFast(retryAfterSeconds: Self.seconds(debt - limits.bucket), rest(entries[number], now))
+            return .tooFast(rest(entries[number], now))
         }
         if isIdle { leave(number) }
         entries[number].fullAt = fullAt
@@ -97,8 +97,9 @@ struct AddressTable {
         var rest = Rest()
         if limits.interval > 0 {
             let debt = max(entry.fullAt.nanoseconds, now.nanoseconds) - now.nanoseconds
-            rest.tokens = Int((limits.bucket - min(debt, limits.bucket)) / limits.interval)
-            rest.fullInSeconds = Self.seconds(debt)
+            let tokens = (limits.bucket - min(debt, limits.bucket)) / limits.interval
+            rest.tokens = Int(tokens)
+            rest.moreInSeconds = Self.seconds(debt + (tokens + 1) * limits.interval - limits.bucket)
         }
         if limits.requestsMax > 0 { rest.places = limits.requestsMax - entry.underWay }
         return rest

@@ -64,6 +64,20 @@ struct ClientAddress: Hashable, Sendable {
         }
     }
 
+    /// As people write it: IPv4 with dots, IPv6 as RFC 5952 wants it.
+    var text: String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
+            if isIPv4 {
+                var address = UInt32(truncatingIfNeeded: low).bigEndian
+                _ = inet_ntop(AF_INET, &address, text.baseAddress, socklen_t(text.count))
+            } else {
+                var address = (high.bigEndian, low.bigEndian)
+                _ = inet_ntop(AF_INET6, &address, text.baseAddress, socklen_t(text.count))
+            }
+            return text.baseAddress.map { String(cString: $0) } ?? ""
+        }
+    }
+
     var isIPv4: Bool { high == 0 && low >> 32 == Self.mappedPrefix >> 32 }
 
     /// Whose limits it counts against: an IPv6 subscriber has at least a /64 (RFC 6177), so single addresses of it are

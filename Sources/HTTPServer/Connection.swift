@@ -102,7 +102,7 @@ final class Connection: @unchecked Sendable {
         core.requestMetrics.count(
             route: upload.match?.route, method: upload.method, status: problem.status, RequestMetrics.Times(),
             now: core.clock.now())
-        exchange.withLock { $0.writeRaw(bytes, told, to: descriptor) }
+        _ = exchange.withLock { $0.writeRaw(bytes, told, to: descriptor) }
     }
 
     /// Of the request that is on the connection.
@@ -401,9 +401,14 @@ final class Connection: @unchecked Sendable {
             answer(generation, core.response(to: problem))
         case .closeWithAnswer(let part):
             let problem = ServerProblem(.requestTimeout, "the request did not arrive in time")
-            // (What the page's origin was, and what is left to the client, only the event loop knows.)
+            // (What the page's origin was, what is left to the client, and its route only the event loop knows.)
             let (bytes, told) = rawAnswer(problem, core.browsers.headers(corsOrigin: nil))
-            cut(generation, part) { $0.writeRaw(bytes, told, to: descriptor) }
+            var isTold = false
+            cut(generation, part) { isTold = $0.writeRaw(bytes, told, to: descriptor) }
+            if isTold {
+                core.requestMetrics.count(
+                    route: nil, method: nil, status: problem.status, RequestMetrics.Times(), now: now)
+            }
         case .close(let part): cut(generation, part) { _ in }
         }
         return nil

@@ -19,7 +19,7 @@ final class Daemon: @unchecked Sendable {
         options.threads = UInt32(settings.threads)
         // The acceptor keeps the limit; twice as much here, because the event loops share it out unevenly.
         options.connections_max = UInt32(settings.connectionsMax * 2)
-        options.idle_timeout_seconds = UInt32(max(1, settings.idleTimeout.wholeNanoseconds / 1_000_000_000))
+        options.idle_timeout_seconds = UInt32(clamping: max(1, settings.idleTimeout.components.seconds))
         options.connection_memory_bytes = settings.connectionMemoryBytes
         options.cls = context.toOpaque()
         options.access = Callbacks.access

@@ -70,12 +70,15 @@ extension Exchange {
     }
 
     /// Once for an exchange. What the kernel does not take at once is lost: the connection is about to close.
-    mutating func writeRaw(_ bytes: [UInt8], _ told: RequestLog.Told, to descriptor: Int32) {
-        guard toldRaw == nil, case .receiving = phase else { return }
+    ///
+    /// - Returns: false when something else was answered before.
+    mutating func writeRaw(_ bytes: [UInt8], _ told: RequestLog.Told, to descriptor: Int32) -> Bool {
+        guard toldRaw == nil, case .receiving = phase else { return false }
         toldRaw = told
         _ = bytes.withUnsafeBytes {
             send(descriptor, $0.baseAddress, $0.count, rawFlags)
         }
+        return true
     }
 }
 

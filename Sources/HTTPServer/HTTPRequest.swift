@@ -169,21 +169,7 @@ public struct HTTPRequest: Sendable {
 
     /// The numeric address of the other end of the connection (a proxy's, when there is one); empty when unknown.
     public var remoteAddress: String {
-        connection.reading(generation, clientAddress) ?? ""
-    }
-}
-
-/// While libmicrohttpd keeps the connection; empty when unknown.
-func clientAddress(of handle: OpaquePointer) -> String {
-    guard let address = postrider_mhd_client_address(handle) else { return "" }
-    let size =
-        address.pointee.sa_family == sa_family_t(AF_INET6)
-        ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size
-    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(NI_MAXHOST)) { host in
-        let result = getnameinfo(
-            address, socklen_t(size), host.baseAddress, socklen_t(host.count), nil, 0, NI_NUMERICHOST)
-        guard result == 0, let text = host.baseAddress else { return "" }
-        return String(cString: text)
+        connection.reading(generation) { _ in connection.peer?.text ?? "" } ?? ""
     }
 }
 

@@ -27,6 +27,7 @@ extension Connection {
         let checksLayout = core.checksLayout
         let framing = RequestFraming(handle, method: method, version: version, checksLayout: checksLayout)
         if let fault = framing.fault { return refuse(ServerProblem(.malformedRequest, fault)) }
+        upload.client = peer.map { core.addresses.client(of: $0, handle) }
         // A NUL would hide the rest of the target.
         if upload.targetHasSpace
             || checksLayout && Int(bitPattern: url) + upload.targetBytes + 1 != Int(bitPattern: version)
@@ -76,7 +77,7 @@ extension Connection {
 
     /// Takes the request from what is left to its client.
     private func limit(_ route: Int? = nil) throws(ServerProblem) {
-        guard let verdict = core.addresses.begin(peer, handle) else { return }
+        guard let verdict = core.addresses.begin(upload.client) else { return }
         upload.limit = verdict
         if case .taken = verdict { return }
         if let problem = AddressLimits.problem(verdict, of: route.map { core.router.routes[$0] }) { throw problem }

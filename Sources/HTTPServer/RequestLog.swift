@@ -60,13 +60,18 @@ final class RequestLog: Sendable {
     /// - Parameters:
     ///   - status: nil: the client left before there was an answer.
     ///   - worked: what the gateway took for it.
+    ///   - isWatch: of a route that watches over the server, which is asked every few seconds: its 503 is what it has
+    ///     to say, and no failure.
     /// - Returns: nil when nothing is said.
-    func verdict(status: Int?, worked: Duration) -> Verdict? {
+    func verdict(status: Int?, worked: Duration, isWatch: Bool) -> Verdict? {
         let settings = settings
         if settings.kept == .none { return nil }
-        if let status, status >= 500 { return Verdict(level: .warning, message: "request failed") }
+        let isError = !(isWatch && status == 503)
+        if isError, let status, status >= 500 { return Verdict(level: .warning, message: "request failed") }
         let isSlow = settings.kept != .errors && worked > settings.slow
-        if let status, status >= 400 { return Verdict(level: isSlow ? .warning : .info, message: "request refused") }
+        if isError, let status, status >= 400 {
+            return Verdict(level: isSlow ? .warning : .info, message: "request refused")
+        }
         if isSlow { return Verdict(level: .warning, message: "slow request") }
         guard settings.kept == .all else { return nil }
         return Verdict(level: .info, message: status == nil ? "request ended early" : "request")
@@ -81,7 +86,8 @@ extension Connection {
     /// The request is over: says so where the settings want it. On the event loop, before the request is forgotten.
     func logEnd(_ told: RequestLog.Told?, _ ended: Exchange.Ended, now: MonotonicInstant, isComplete: Bool) {
         let log = core.requestLog
-        guard let verdict = log.verdict(status: told?.status, worked: ended.worked) else { return }
+        let isWatch = upload.match.map { !core.router.isLimited($0.route) } ?? false
+        guard let verdict = log.verdict(status: told?.status, worked: ended.worked, isWatch: isWatch) else { return }
         log.write(verdict, metadata(told, ended, now: now, isComplete: isComplete))
     }
 
@@ -89,10 +95,12 @@ extension Connection {
         _ told: RequestLog.Told?, _ ended: Exchange.Ended, now: MonotonicInstant, isComplete: Bool
     ) -> Logger.Metadata {
         var metadata: Logger.Metadata = [
-            "client": "\(clientAddress(of: handle))", "bytes_in": .stringConvertible(upload.receivedBytes),
+            "client": "\((upload.client ?? peer)?.text ?? "")",
+            "bytes_in": .stringConvertible(upload.receivedBytes),
             "duration_ms": .stringConvertible((now - ended.begun).wholeMilliseconds),
             "gateway_ms": .stringConvertible(ended.worked.wholeMilliseconds),
         ]
+        if let peer, let client = upload.client, client != peer { metadata["proxy"] = "\(peer.text)" }
         if ended.parked > .zero { metadata["parked_ms"] = .stringConvertible(ended.parked.wholeMilliseconds) }
         if let method = upload.method { metadata["method"] = "\(method.rawValue)" }
         if let match = upload.match {

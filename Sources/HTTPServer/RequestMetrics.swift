@@ -1,8 +1,8 @@
 import CoreMetrics
 import Primitives
 
-/// Requests by route, method and status, and how long they took. Called on the event loops; a short lock for each
-/// route.
+/// Requests by route, method and status, and how long they took. Called on the event loops, and by the sweep; a short
+/// lock for each route.
 ///
 /// Series are made when a route is first used: their number is that of what clients really call, and bounded by routes,
 /// methods and the statuses that handlers answer with.

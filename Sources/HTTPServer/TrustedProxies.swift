@@ -32,7 +32,7 @@ struct TrustedProxies: Sendable {
     ///   a field that is malformed or missing), the farthest proxy's that is.
     func client(of peer: ClientAddress, fields: [String]) -> ClientAddress {
         var client = peer
-        for hop in field.hops(fields).suffix(Self.hopsMax).reversed() {
+        for hop in field.hops(fields).reversed() {
             guard contains(client), let hop else { break }
             client = hop
         }
@@ -78,18 +78,20 @@ public enum ForwardingField: String, Sendable, CaseIterable {
         }
     }
 
-    /// What the proxies were called from, in order; nil for an entry that is no address. None where the field is
-    /// malformed: then it cannot be told whose entry is whose.
+    /// What the proxies were called from, in order, the last `TrustedProxies.hopsMax` of them: what a client wrote
+    /// before these may be long. nil for an entry that is no address. None where the field is malformed: then it cannot
+    /// be told whose entry is whose.
     func hops(_ fields: [String]) -> [ClientAddress?] {
         let text = fields.joined(separator: ",")
         switch self {
         case .xForwardedFor:
-            return text.split(separator: ",").map { part in
+            return text.split(separator: ",").suffix(TrustedProxies.hopsMax).map { part in
                 ClientAddress(node: part.drop { $0 == " " || $0 == "\t" }.trimmedEnd)
             }
         case .forwarded:
             var scanner = ForwardedScanner(Array(text.utf8))
-            return scanner.hops() ?? []
+            return (scanner.hops() ?? []).suffix(TrustedProxies.hopsMax)
+                .map { $0.flatMap { ClientAddress(node: $0) } }
         }
     }
 }
@@ -111,16 +113,16 @@ private struct ForwardedScanner {
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// `for` of each element, nil where it is missing or no address; nil when the field is malformed.
-    mutating func hops() -> [ClientAddress?]? {
-        var hops: [ClientAddress?] = []
+    /// `for` of each element, nil where it is missing; nil when the field is malformed.
+    mutating func hops() -> [String?]? {
+        var hops: [String?] = []
         while true {
             skipSpace()
             // An empty element, which a list may have (RFC 9110, section 5.6.1).
             if at == bytes.count { return hops }
             if take(",") { continue }
             guard let element = element() else { return nil }
-            hops.append(element.flatMap { ClientAddress(node: $0) })
+            hops.append(element)
             skipSpace()
             guard at == bytes.count || take(",") else { return nil }
         }

@@ -29,6 +29,8 @@ struct Upload {
     /// nil: chunked.
     var contentLength: Int?
     var bodyBytesMax = 0
+    /// Who sent it; a proxy, where none of the trusted ones says otherwise. nil: not known (yet).
+    var client: ClientAddress?
     /// What `traceparent` says; nil: nothing valid.
     var trace: TraceContext?
     /// How the answer may be coded.

@@ -84,6 +84,7 @@ public final class Connection {
         if let pagesMax = settings.pagesMax { try connection.execute("PRAGMA max_page_count = \(pagesMax)") }
         try schema.migrate(connection)
         try connection.limitCache(settings)
+        try connection.proveLog()
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         do throws(FileSystemError) {
@@ -108,6 +109,18 @@ public final class Connection {
         }
         try connection.limitCache(settings)
         return connection
+    }
+
+    /// Copies back what the log holds, so that it is written once more. After a failed sync the kernel may go on to
+    /// show pages that never reached the disk, and count them as written, so that no later sync writes them (Rebello et
+    /// al., USENIX ATC 2020): what this process reads there, and would act upon, could be gone with the power.
+    private func proveLog() throws(StoreError) {
+        do throws(StoreError) {
+            try checkpoint(.truncate)
+        } catch {
+            // Without space, or while somebody reads, the log stays as it was: that is no reason not to start.
+            guard error.isRetriable else { throw error }
+        }
     }
 
     private func prepare(_ settings: ConnectionSettings) throws(StoreError) {

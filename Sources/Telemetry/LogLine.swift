@@ -154,7 +154,8 @@ struct LogLine {
         append("\"")
     }
 
-    /// As inside a JSON string; C1 controls too, which terminals obey.
+    /// As inside a JSON string; C1 controls too, which terminals obey, and those that turn the order of what follows
+    /// (UAX #9): they could show another line than the one that was written.
     private mutating func escape(_ text: String, quotes: Bool = false) {
         let end = bytes.count + Self.valueBytesMax
         for scalar in text.unicodeScalars {
@@ -165,7 +166,8 @@ struct LogLine {
             case "\t": append("\\t")
             case "\"" where quotes: append("\\\"")
             case "\\" where quotes: append("\\\\")
-            case "\u{0}"..."\u{1f}", "\u{7f}"..."\u{9f}", "\u{2028}", "\u{2029}":
+            case "\u{0}"..."\u{1f}", "\u{7f}"..."\u{9f}", "\u{61c}", "\u{200e}", "\u{200f}", "\u{2028}"..."\u{202e}",
+                "\u{2066}"..."\u{2069}":
                 let digits = String(scalar.value, radix: 16)
                 append("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits)
             default: bytes.append(contentsOf: UTF8.encode(scalar)!)

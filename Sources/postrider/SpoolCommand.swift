@@ -35,12 +35,15 @@ struct Adopt: ParsableCommand {
     @Flag(exclusivity: .exclusive)
     var history: History
 
+    @Flag(help: "Print it as JSON.")
+    var json = false
+
     func run() throws {
-        print(
-            try orExit { () throws(StartError) in
-                try SpoolMaintenance.adopt(
-                    dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
-            })
+        let adopted = try orExit { () throws(StartError) in
+            try SpoolMaintenance.adopt(
+                dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
+        }
+        print(json ? adopted.json : adopted.text + "\n", terminator: "")
     }
 }
 

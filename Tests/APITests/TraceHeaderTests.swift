@@ -35,12 +35,13 @@ import Testing
             {"value":2,"headers":{"traceparent":"mine"}}
             {"value":3,"headers":{"h":"v"}}
             {"value":4,"headers":{"Traceparent":"mine"}}
+            {"value":5,"headers":{"Tracestate":"mine"}}
             """#
-        let fields = [("Content-Type", "application/x-ndjson")] + trace()
+        let fields = [("Content-Type", "application/x-ndjson")] + trace("x=1")
         #expect(try post("/v1/topics/many/records", fields, Array(body.utf8)).status == 202)
-        let found = Set(try headers(4, of: "many"))
-        let parent = "traceparent=\(Self.parent)"
-        #expect(found == [[parent], ["traceparent=mine"], ["h=v", parent], ["Traceparent=mine"]])
+        let found = Set(try headers(5, of: "many"))
+        let trace = ["traceparent=\(Self.parent)", "tracestate=x=1"]
+        #expect(found == [trace, ["traceparent=mine"], ["h=v"] + trace, ["Traceparent=mine"], ["Tracestate=mine"]])
     }
 
     @Test func ownHeader_OfOneRecord_Wins() throws {

@@ -149,6 +149,11 @@ import Testing
         #expect(try client.request("GET", "/nowhere").status == 404)
         #expect(try client.request("GET", "/healthz").status == 200)
         #expect(try process.logged("request refused") == nil)
+        // What is not left at its default, and where it stands.
+        let settings = try #require(try process.logged("settings that are not the defaults"))
+        #expect(settings["log.level"]?.string == "notice (\(file):2)")
+        #expect(settings["spool.lanes"]?.string == "2 (--set)")
+        #expect(settings["http.threads"] == nil)
 
         try write("log:\n  level: debug\n  requests: all\nbroker:\n  kafka:\n    group_prefix: eu.\n")
         process.signal(SIGHUP)
@@ -165,7 +170,7 @@ import Testing
 
         // A mistake changes nothing.
         for (text, problem) in [
-            ("log:\n  level: loud\n", "loud"), ("log:\n  levle: info\n", "levle"), ("log: [", "postrider.yaml:2:1: YAML"),
+            ("log:\n  level: loud\n", "loud"), ("log:\n  levle: info\n", "levle"), ("log: [", ":2:1: YAML: "),
         ] {
             try write(text)
             process.signal(SIGHUP)

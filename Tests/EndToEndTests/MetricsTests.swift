@@ -85,6 +85,18 @@ import Testing
         return (process, client)
     }
 
+    @Test func requestThatDoesNotArrive_IsCounted() throws {
+        let process = try GatewayProcess(["http.header_timeout=1s"])
+        let slow = try process.client()
+        let head = "POST /v1/topics/orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+        try slow.send(Array((head + "half").utf8))
+        #expect(try slow.answer().status == 408)
+        let isCounted = try eventually {
+            try scrape(process.client()).value("postrider_http_requests_total", ["status": "408"]) == 1
+        }
+        #expect(isCounted)
+    }
+
     @Test func scrape_IsWhatTheTableSays() throws {
         let (_, client) = try busy()
         let scrape = try scrape(client)

@@ -43,6 +43,7 @@ import Testing
         let second = try GatewayProcess(in: first.directory)
         #expect(second.waitForEnd() == .exited(22))
         #expect(try second.log().contains("is in use by another process"))
+        #expect(try second.logged("cannot start")?["exit_code"]?.int64 == 22)
         // The first is none the worse.
         try client.produce("orders", "still here")
     }

@@ -84,7 +84,7 @@ import Testing
         // The sync that fails may have been another one: CHECKPOINT's, or an idle frame's. Then nothing was written.
         let isUnknown = try failed.json()["outcome"]?.string == "unknown"
         try expectRefusal(failed, 503, "sync_failed", outcome: isUnknown ? "unknown" : "not_accepted")
-        #expect(local.waitForEnd() == .spoolFailed)
+        #expect(local.waitForEnd() == .diskFailed)
         // Until the process is gone: nothing is written any more, so nothing is unknown.
         try expectRefusal(try produce(client, "refused"), 503, "sync_failed", outcome: "not_accepted")
         #expect(try notReady(client) == "failed")

@@ -41,7 +41,11 @@ import Testing
         #expect(try adopt(directory, "--resend", "--assume-delivered") == .exited(64))
         #expect(try adopt(directory, "--resend", data: "/nowhere") == .exited(1))
         #expect(try !SystemFileSystem().exists(directory.path + "/nowhere"))
-        #expect(try adopt(directory, "--assume-delivered") == .exited(0))
+        let adopting = try GatewayProcess(
+            in: directory,
+            command: ["spool", "adopt", "--data-dir", directory.path + "/data", "--assume-delivered", "--json"])
+        #expect(adopting.waitForEnd() == .exited(0))
+        #expect(try adopting.log().hasPrefix(#"{"adopted":"assume-delivered","end_lsn":"#))
         let fourth = try GatewayProcess(in: directory)
         let again = try fourth.client()
         #expect(try again.request("GET", "/readyz?require=forwarding").status == 200)

@@ -123,6 +123,7 @@ private let kafka = ["broker.kind=kafka", "broker.kafka.bootstrap_servers=127.0.
         (["limits.record_bytes_max=11MiB"], "http.response_memory_max"),
         (["http.header_bytes_max=100"], "http.header_bytes_max"),
         (["http.connections_max=16", "http.threads=17"], "http.connections_max"),
+        (["http.requests_burst_per_address=5"], "http.requests_per_second_per_address"),
         (["http.idle_timeout=0ms"], "http.idle_timeout"),
         (["http.header_timeout=999ms"], "http.header_timeout"),
         (["consumers.ack_deadline=999ms"], "consumers.ack_deadline"),

@@ -32,12 +32,12 @@ import Testing
                 Issue.record("refused with \(left) left")
                 return
             }
-            #expect(rest == AddressTable.Rest(tokens: left, fullInSeconds: 1, places: nil))
+            #expect(rest == AddressTable.Rest(tokens: left, moreInSeconds: 1, places: nil))
             table.end(place)
         }
         let refused = table.begin(Self.address(1), now: start)
-        let empty = AddressTable.Rest(tokens: 0, fullInSeconds: 1, places: nil)
-        #expect(refused == .tooFast(retryAfterSeconds: 1, empty))
+        let empty = AddressTable.Rest(tokens: 0, moreInSeconds: 1, places: nil)
+        #expect(refused == .tooFast(empty))
         // Another address is not concerned, and one token comes each tenth of a second.
         #expect(Self.isTaken(&table, 2, start))
         #expect(!Self.isTaken(&table, 1, start + .milliseconds(99)))
@@ -53,8 +53,8 @@ import Testing
         var table = AddressTable(Self.limits(rate: 1, burst: 3))
         let start = MonotonicInstant(nanoseconds: 7)
         for _ in 0..<3 { #expect(Self.isTaken(&table, 1, start)) }
-        let rest = AddressTable.Rest(tokens: 0, fullInSeconds: 3, places: nil)
-        #expect(table.begin(Self.address(1), now: start) == .tooFast(retryAfterSeconds: 1, rest))
+        let rest = AddressTable.Rest(tokens: 0, moreInSeconds: 1, places: nil)
+        #expect(table.begin(Self.address(1), now: start) == .tooFast(rest))
         #expect(Self.isTaken(&table, 1, start + .seconds(1)))
     }
 
@@ -67,7 +67,7 @@ import Testing
             Issue.record("refused")
             return
         }
-        #expect(rest == AddressTable.Rest(tokens: nil, fullInSeconds: 0, places: 1))
+        #expect(rest == AddressTable.Rest(tokens: nil, moreInSeconds: nil, places: 1))
         #expect(table.begin(Self.address(1), now: now) == .tooMany(AddressTable.Rest(places: 0)))
         #expect(Self.isTaken(&table, 2, now))
         table.end(first)
@@ -119,9 +119,9 @@ import Testing
                     #expect(entry.places.count < 2 && fullAt - now.nanoseconds <= limits.bucket, "seed \(seed) \(step)")
                     entry = (fullAt, entry.places + [place])
                 case .tooMany: #expect(entry.places.count == 2, "seed \(seed) \(step)")
-                case .tooFast(let seconds, _):
+                case .tooFast(let rest):
                     #expect(entry.places.count < 2 && fullAt - now.nanoseconds > limits.bucket, "seed \(seed) \(step)")
-                    #expect(seconds == 1)
+                    #expect(rest.moreInSeconds == 1)
                 }
             }
             model[number] = entry

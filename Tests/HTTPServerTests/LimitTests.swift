@@ -99,6 +99,17 @@ import TestSupport
         }
     }
 
+    @Test func timeouts_MayBeAsLongAsAnybodyLikes() throws {
+        try withServer({
+            $0.idleTimeout = .seconds(86_400_000_000_000)
+            $0.headerTimeout = $0.idleTimeout
+            $0.requestTimeout = $0.idleTimeout
+        }) { server in
+            let client = try server.client()
+            #expect(try client.exchange(Self.get).body == "a")
+        }
+    }
+
     @Test func client_Sees408_WhenItsBodyDoesNotArrive() throws {
         try withServer({
             Self.quick(&$0)

@@ -81,6 +81,39 @@ import Testing
         }
     }
 
+    /// A balancer asks every few seconds, and gets 503 for as long as a drain or an outage lasts.
+    @Test func answerOfAWatchingRoute_IsNoFailure() throws {
+        try withServer(.slowAndErrors) { server in
+            let client = try server.client()
+            for (path, status) in [("/watch/503", 503), ("/watch/500", 500), ("/watch/400", 400)] {
+                #expect(try client.exchange("GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n").status == status)
+            }
+            server.server.requestLog.kept = .all
+            #expect(try client.exchange("GET /watch/503 HTTP/1.1\r\nHost: a\r\n\r\n").status == 503)
+            #expect(messages(3) == ["warning request failed", "info request refused", "info request"])
+        }
+    }
+
+    @Test func client_IsTheOneThatTheTrustedProxyNames() throws {
+        try withServer(.all, { $0.trustedProxies = ["127.0.0.1", "10.0.0.0/8"] }) { server in
+            let client = try server.client()
+            for fields in [
+                "X-Forwarded-For: 9.9.9.9, 203.0.113.7\r\n", "X-Forwarded-For: 2001:db8::A, 10.1.1.1\r\n", "",
+            ] {
+                _ = try client.exchange("GET /query HTTP/1.1\r\nHost: a\r\n\(fields)\r\n")
+            }
+            let told = lines(3).map { [$0.metadata["client"], $0.metadata["proxy"]] }
+            #expect(told == [["203.0.113.7", "127.0.0.1"], ["2001:db8::a", "127.0.0.1"], ["127.0.0.1", nil]])
+        }
+        // Who is not trusted is not believed.
+        try withServer(.all) { server in
+            _ = try server.client().exchange("GET /query HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n")
+            let last = try #require(lines(4).last)
+            #expect(last.metadata["client"] == "127.0.0.1")
+            #expect(last.metadata["proxy"] == nil)
+        }
+    }
+
     @Test func code_IsToldOfARefusal() throws {
         try withServer(.errors) { server in
             let client = try server.client()

@@ -72,6 +72,9 @@ final class TestServer: Sendable {
             Route(.get, "/watch", isLimited: false) { _, responder in
                 responder.respond(HTTPResponse(status: 200, body: Array("watching".utf8)))
             },
+            Route(.get, "/watch/{status}", isLimited: false) { request, responder in
+                responder.respond(HTTPResponse(status: Int(request.capture("status")) ?? 0))
+            },
             Route(.get, "/shortened/{ms}") { request, responder in
                 let wait = Duration.milliseconds(Int(request.capture("ms")) ?? 0)
                 responder.park(

@@ -79,6 +79,14 @@ import Testing
         #expect(!all.contains(try #require(ClientAddress("2001:db8::1"))))
     }
 
+    @Test(arguments: [
+        ("203.0.113.9", "203.0.113.9"), ("::ffff:203.0.113.9", "203.0.113.9"), ("::1", "::1"), ("::", "::"),
+        ("2001:DB8:0:0:1::ff", "2001:db8::1:0:0:ff"), ("0.0.0.0", "0.0.0.0"),
+    ])
+    func text_IsAsPeopleWriteIt(_ written: String, _ expected: String) throws {
+        #expect(try #require(ClientAddress(written)).text == expected)
+    }
+
     @Test func network_IsTheAddress_OrThe64BitsOfIPv6() throws {
         #expect(ClientAddress("203.0.113.9")?.network == ClientAddress("203.0.113.9"))
         #expect(ClientAddress("::ffff:203.0.113.9") == ClientAddress("203.0.113.9"))

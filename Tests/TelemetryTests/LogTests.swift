@@ -99,13 +99,15 @@ private struct Broken: Error, CustomStringConvertible {
     }
 
     @Test(arguments: LogFormat.allCases) func clientBytes_CannotStartALineOrReachTheTerminal(format: LogFormat) {
-        let evil = "x\n2026 info journal: forged\r\u{1b}[2J\u{0}\u{9b}31m\u{2028}"
+        let evil = "x\n2026 info journal: forged\r\u{1b}[2J\u{0}\u{9b}31m\u{2028}\u{202e}\u{2066}"
         logger(format).info("\(evil)", metadata: ["topic": .string(evil), "\(evil)": "v"])
         let line = sink.lines[0]
         #expect(sink.lines.count == 1)
         #expect(line.unicodeScalars.filter { $0.value < 0x20 || (0x7f...0x9f).contains($0.value) } == ["\n"])
         #expect(line.hasSuffix("\n"))
         #expect(line.contains("\\u001b"))
+        #expect(line.contains("\\u202e") && line.contains("\\u2066"))
+        #expect(!line.unicodeScalars.contains { $0.properties.isBidiControl })
     }
 
     @Test(arguments: LogFormat.allCases) func longValues_AreCut(format: LogFormat) {
