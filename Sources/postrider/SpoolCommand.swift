@@ -36,11 +36,10 @@ struct Adopt: ParsableCommand {
     var history: History
 
     func run() throws {
-        print(
-            try orExit { () throws(StartError) in
-                try SpoolMaintenance.adopt(
-                    dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
-            })
+        let said = try orExit { () throws(StartError) in
+            try SpoolMaintenance.adopt(dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
+        }
+        try printOut(said + "\n")
     }
 }
 
@@ -60,7 +59,7 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let found = try orExit { () throws(StartError) in try SpoolMaintenance.inspect(dataDirectory: dataDir) }
-        print(json ? found.json : found.text + "\n", terminator: "")
+        try printOut(json ? found.json : found.text + "\n")
         if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
@@ -81,7 +80,7 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         let found = try orExit { () throws(StartError) in try SpoolMaintenance.verify(dataDirectory: dataDir) }
-        print(json ? found.json : found.text + "\n", terminator: "")
+        try printOut(json ? found.json : found.text + "\n")
         if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
@@ -111,7 +110,7 @@ struct Repair: ParsableCommand {
                 ? try SpoolMaintenance.repair(dataDirectory: dataDir)
                 : try SpoolMaintenance.planRepair(dataDirectory: dataDir)
         }
-        print(json ? repair.json : repair.text + "\n", terminator: "")
+        try printOut(json ? repair.json : repair.text + "\n")
         if !repair.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
