@@ -53,11 +53,12 @@ public struct InputLines {
 
     /// Passes over what was read in an earlier life, without looking at it.
     ///
-    /// - Throws: there is less, or it cannot be read.
+    /// - Throws: there is less, or it cannot be read; `stopped`.
     public mutating func skip(bytes: Int64, lines: Int) throws(ClientError) {
         var left = bytes
         while left > 0 {
             if taken == buffer.count, try !fill() {
+                if isStopped { throw .stopped }
                 throw .input("standard input ends before byte \(bytes), where the last run had come to")
             }
             let count = Int(min(left, Int64(buffer.count - taken)))
