@@ -240,7 +240,15 @@ public final class ProduceRun {
                 line: batch.recordLines[record], reason: plain(reason), lines: lines, isInDoubt: isInDoubt)
             return .refused(problem)
         }
-        summary.failed = .init(line: nil, reason: Self.advice[problem.code], lines: lines, isInDoubt: isInDoubt)
+        let advice = Self.advice[problem.code]
+        guard batch.recordLines.count == 1, options.form != .record else {
+            summary.failed = .init(line: nil, reason: advice, lines: lines, isInDoubt: isInDoubt)
+            return .refused(problem)
+        }
+        // No batch is smaller.
+        summary.failed = .init(
+            line: batch.recordLines[0], reason: advice == Self.smaller ? nil : advice, lines: lines,
+            isInDoubt: isInDoubt)
         return .refused(problem)
     }
 
@@ -257,9 +265,11 @@ public final class ProduceRun {
             "the input is not that of the last run, or another run uses this producer",
         "sequence_too_old": "another run uses this producer",
         "idempotency_key_reused": "the input is not that of the last run",
-        "too_many_records": "use a smaller --batch",
-        "request_too_large": "use a smaller --batch",
+        "too_many_records": smaller,
+        "request_too_large": smaller,
     ]
+
+    private static let smaller = "use a smaller --batch"
 }
 
 extension ProduceRun.Summary {

@@ -221,6 +221,20 @@ import Testing
         #expect(try ProduceProgress.load(directory.path + "/progress")?.to == nil)
     }
 
+    @Test func requestThatIsTooLarge_NamesItsLine_OrWhatToDo() throws {
+        let large = #"{"code":"request_too_large","status":413,"title":"t","detail":"d"}"#
+        for (batch, line, reason) in [(1, 1, nil), (2, nil, "use a smaller --batch")] as [(Int, Int?, String?)] {
+            let server = try FakeServer([.answer(413, body: large)])
+            let connection = try Connection(try Endpoint("http://127.0.0.1:\(server.port)"))
+            let file = try InputFile("1\n2", in: directory)
+            let run = try ProduceRun(
+                options { $0.batchRecords = batch }, over: connection, input: file.descriptor, receipts: nil,
+                stop: StopFlag(), tell: { _ in })
+            #expect(throws: ClientError.self) { try run.run() }
+            #expect(run.summary.failed == .init(line: line, reason: reason, lines: 1...batch, isInDoubt: false))
+        }
+    }
+
     @Test func repetition_IsTold_WhenAnotherGatewayTookIt() throws {
         func told(after fault: FakeGateway.Fault?) throws -> [String] {
             var texts: [String] = []
