@@ -162,6 +162,10 @@ class Lifecycle:
     def _leaves_nothing_when_it_held_nothing(self) -> None:
         shutil.rmtree(self.machine.path(STATE_DIRECTORY))
         self.machine.run([*INSTALL, self.package])
+        # An administrator may remove the settings, too: an upgrade leaves it at that.
+        self.machine.path(SETTINGS).unlink()
+        self.machine.run([*INSTALL, self.package])
+        check(not self.machine.path(SETTINGS).exists(), "installing again brought removed settings back")
         self.machine.run(["dpkg", "--purge", "postrider"])
         check(not self.machine.path(STATE_DIRECTORY).exists(), "a purge leaves an empty directory")
 

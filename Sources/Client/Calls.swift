@@ -7,6 +7,8 @@ public final class Calls {
     private static let pageMax = 1000
 
     private let transport: any Transport
+    /// Ends a call that is under way, with `stopped`.
+    public var stop: StopFlag?
 
     public init(_ transport: any Transport) { self.transport = transport }
 
@@ -19,7 +21,7 @@ public final class Calls {
             request.headers.append(("Prefer", "wait=\(wait.inSeconds)"))
             request.wait = wait
         }
-        let answer = try transport.send(request, stop: nil)
+        let answer = try transport.send(request, stop: stop)
         guard answer.isSuccess else { throw .refused(answer.problem) }
         return answer
     }

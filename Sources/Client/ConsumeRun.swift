@@ -59,6 +59,8 @@ public final class ConsumeRun {
     private static let acknowledgePatience = Duration.seconds(30)
     /// Of a lease, for an extension to come in time though one is lost.
     private static let extensionsPerLease = 3
+    /// What a shell ends with where it finds no such command, or may not run it (POSIX, 2.8.2).
+    private static let noCommand: Set<Int32> = [126, 127]
 
     public private(set) var summary = Summary()
 
@@ -91,8 +93,10 @@ public final class ConsumeRun {
 
     /// Returns when there is nothing more to do, or it was stopped: with everything in hand acknowledged or given back.
     ///
-    /// - Throws: `refused`, `gaveUp` of a poll; `io` when the output does not take it: nothing of that is acknowledged.
+    /// - Throws: `refused`, `gaveUp` of a poll; `io` when the output does not take it, or the command cannot be run:
+    ///   nothing of that is acknowledged.
     public func run() throws(ClientError) {
+        if options.command == nil, options.form != .raw { try output.endCutLine() }
         while !stop.isSet, left > 0 {
             let answer: Answer
             do throws(ClientError) {
@@ -145,7 +149,9 @@ public final class ConsumeRun {
                 case .value: bytes += (try record.value() ?? []) + [UInt8(ascii: "\n")]
                 }
             }
-            try output.write(bytes)
+            let lease = try lease()
+            // A reader that is slow takes nothing for longer than a lease lasts.
+            try output.write(bytes, every: Self.interval(lease)) { extend(token, to: lease, "what is written") }
         } catch {
             giveBack(token, delay: .zero, "\(error)")
             throw error
@@ -158,9 +164,12 @@ public final class ConsumeRun {
         let end: RecordCommand.End
         do throws(ClientError) {
             let lease = try lease()
-            let interval = Duration.milliseconds(lease) / Self.extensionsPerLease
-            end = try command.run(on: record, try record.value(), every: interval) {
-                extend(token, to: lease, record)
+            end = try command.run(on: record, try record.value(), every: Self.interval(lease)) {
+                extend(token, to: lease, "offset \(record.offset)")
+            }
+            if case .exited(let code) = end, Self.noCommand.contains(code) {
+                // No record is at fault: the others would all follow it to the dead letters.
+                throw .io("the command cannot be run: exit code \(code)")
             }
         } catch {
             giveBack(token, delay: .zero, "\(error)")
@@ -176,6 +185,8 @@ public final class ConsumeRun {
         }
     }
 
+    private static func interval(_ lease: Int64) -> Duration { .milliseconds(lease) / extensionsPerLease }
+
     /// Of the consumer, in milliseconds.
     private func lease() throws(ClientError) -> Int64 {
         if let leaseMs { return leaseMs }
@@ -187,16 +198,16 @@ public final class ConsumeRun {
         return found
     }
 
-    private func extend(_ token: String, to milliseconds: Int64, _ record: DeliveredRecord) {
+    private func extend(_ token: String, to milliseconds: Int64, _ what: String) {
         do throws(ClientError) {
             let request = Self.call(path + "/extensions", token) { writer in
                 writer.key("deadline_ms")
                 writer.integer(milliseconds)
             }
             let answer = try transport.send(request, stop: nil)
-            if !answer.isSuccess { tell("offset \(record.offset): its lease is not extended: \(answer.problem)") }
+            if !answer.isSuccess { tell("\(what): its lease is not extended: \(answer.problem)") }
         } catch {
-            tell("offset \(record.offset): its lease is not extended: \(error)")
+            tell("\(what): its lease is not extended: \(error)")
         }
     }
 

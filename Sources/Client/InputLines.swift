@@ -1,6 +1,21 @@
 import Glibc
 public import Primitives
 
+/// Tells one input from another (64-bit FNV-1a, draft-eastlake-fnv): by accident they do not agree, on purpose they
+/// may.
+public struct InputDigest: Sendable, Equatable {
+    public private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+    public init() {}
+    public init(_ value: UInt64) { self.value = value }
+
+    mutating func add(_ bytes: ByteSlice) {
+        value = bytes.withUnsafeBufferPointer { bytes in
+            bytes.reduce(value) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        }
+    }
+}
+
 /// Lines of a stream, with their places in it. One thread; reads block.
 public struct InputLines {
     /// One line, without its line feed.
@@ -26,6 +41,8 @@ public struct InputLines {
     private var isStopped = false
     /// Where the next line begins.
     public private(set) var position: Int64 = 0
+    /// Of everything before that.
+    public private(set) var digest = InputDigest()
     public private(set) var linesRead = 0
 
     /// - Parameter stop: ends a wait for more of a pipe or terminal; what was read of a line then is left out.
@@ -36,14 +53,16 @@ public struct InputLines {
 
     /// Passes over what was read in an earlier life, without looking at it.
     ///
-    /// - Throws: there is less, or it cannot be read.
+    /// - Throws: there is less, or it cannot be read; `stopped`.
     public mutating func skip(bytes: Int64, lines: Int) throws(ClientError) {
         var left = bytes
         while left > 0 {
             if taken == buffer.count, try !fill() {
+                if isStopped { throw .stopped }
                 throw .input("standard input ends before byte \(bytes), where the last run had come to")
             }
             let count = Int(min(left, Int64(buffer.count - taken)))
+            digest.add(buffer[taken..<taken + count])
             taken += count
             left -= Int64(count)
         }
@@ -82,11 +101,13 @@ public struct InputLines {
         }
         if isStopped { throw .stopped }
         defer { taken = buffer.count }
+        digest.add(buffer[taken...])
         position += Int64(buffer.count - taken)
         return Array(buffer[taken...])
     }
 
     private mutating func line(to end: Int, next: Int) -> Line {
+        digest.add(buffer[taken..<next])
         position += Int64(next - taken)
         linesRead += 1
         let line = Line(bytes: buffer[taken..<end], number: linesRead, end: position)

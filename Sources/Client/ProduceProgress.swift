@@ -16,10 +16,14 @@ public struct ProduceProgress: Sendable, Equatable {
     public var from: Int64 = 0
     public var lines = 0
     public var records = 0
+    /// Of that part of the input.
+    public var digest = InputDigest()
     /// The end of the request that was sent and is perhaps not answered; nil when there is none.
     public var to: Int64?
     /// When it was first sent, milliseconds since 1970.
     public var sentMs: Int64 = 0
+    /// Who accepted the request before; nil: there was none, or it did not say.
+    public var gateway: String?
 
     public init(topic: String, form: String, producer: String?, run: String) {
         self.topic = topic
@@ -28,7 +32,7 @@ public struct ProduceProgress: Sendable, Equatable {
         self.run = run
     }
 
-    private static let version: Int64 = 1
+    private static let version: Int64 = 2
     private static let bytesMax: Int64 = 1 << 16
 
     var json: [UInt8] {
@@ -36,7 +40,11 @@ public struct ProduceProgress: Sendable, Equatable {
         writer.object { writer in
             writer.key("version")
             writer.integer(Self.version)
-            for (name, value) in [("topic", topic), ("form", form), ("producer", producer), ("run", run)] {
+            let digest = String(digest.value, radix: 16)
+            for (name, value) in [
+                ("topic", topic), ("form", form), ("producer", producer), ("run", run), ("digest", digest),
+                ("gateway", gateway),
+            ] {
                 writer.key(name)
                 if let value { writer.string(value) } else { writer.null() }
             }
@@ -62,6 +70,7 @@ public struct ProduceProgress: Sendable, Equatable {
             let run = root.member("run")?.string, let number = root.member("number")?.int64, number > 0,
             let from = root.member("from")?.int64, let lines = root.member("lines")?.int64,
             let records = root.member("records")?.int64, let sentMs = root.member("sent_ms")?.int64,
+            let digest = root.member("digest")?.string.flatMap({ UInt64($0, radix: 16) }),
             let to = root.member("to"), to.isNull || to.int64.map({ $0 >= from }) == true,
             from >= 0, lines >= 0, records >= 0
         else { throw .input("\(path) is no progress file of this version") }
@@ -70,8 +79,26 @@ public struct ProduceProgress: Sendable, Equatable {
         self.from = from
         self.lines = Int(lines)
         self.records = Int(records)
+        self.digest = InputDigest(digest)
         self.to = to.int64
         self.sentMs = sentMs
+        gateway = root.member("gateway")?.string
+    }
+
+    /// Keeps other processes from the file: they would send what has one name in another order. Beside it, since the
+    /// file itself is replaced again and again.
+    ///
+    /// - Returns: what holds it as long as it lives.
+    public static func lock(
+        _ path: String, on fileSystem: any FileSystem = SystemFileSystem()
+    ) throws(ClientError) -> any File {
+        do throws(FileSystemError) {
+            let file = try fileSystem.open(path + ".lock", .createOrOpen)
+            if try file.tryLock() { return file }
+        } catch {
+            throw .io(error.description)
+        }
+        throw .input("\(path) is in use by another process")
     }
 
     /// nil when there is no file yet. - Throws: it cannot be read, or is none of these.

@@ -27,10 +27,13 @@ public final class ProduceRun {
     private let options: ProduceOptions
     private let repeater: Repeater
     private let stop: StopFlag
+    private let tell: (String) -> Void
     private let clock: any TimeSource
     private let receipts: OutputStream?
     private var input: InputLines
     private var progress: ProduceProgress
+    /// Of the progress file.
+    private let lock: (any File)?
 
     /// - Parameters:
     ///   - input: a file descriptor.
@@ -47,9 +50,11 @@ public final class ProduceRun {
         self.options = options
         self.receipts = receipts
         self.stop = stop
+        self.tell = tell
         self.clock = clock
         self.input = InputLines(input, stop: stop)
         repeater = Repeater(transport, stop: stop, clock: clock, tell: tell)
+        lock = try options.progress.map { (path) throws(ClientError) in try ProduceProgress.lock(path) }
         let run = Self.randomName()
         var progress = ProduceProgress(
             topic: options.topic, form: options.formName, producer: options.producer, run: run)
@@ -82,6 +87,11 @@ public final class ProduceRun {
     ///   nobody knows about that request; `input`, `io`.
     public func run() throws(ClientError) {
         try input.skip(bytes: progress.from, lines: progress.lines)
+        guard input.digest == progress.digest else {
+            throw .input(
+                "this is not the input of the last run, of which the first \(progress.from) bytes are accepted: "
+                    + "they are others here")
+        }
         summary.lines = progress.lines
         do throws(ClientError) {
             var isFirst = true
@@ -90,7 +100,7 @@ public final class ProduceRun {
                 isFirst = false
             }
         } catch {
-            if case .refused(let problem) = error, !Self.doubts.contains(problem.code) { progress.to = nil }
+            if let failed = summary.failed, !failed.isInDoubt { progress.to = nil }
             // Else the file still says what is in doubt.
             if progress.to == nil, summary.requests > 0 || summary.failed != nil { try save() }
             throw error
@@ -99,8 +109,10 @@ public final class ProduceRun {
             progress.from = 0
             progress.lines = 0
             progress.records = 0
+            progress.digest = InputDigest()
         }
-        if summary.requests > 0 { try save() }
+        // Also where nothing was left to send: the next input begins at its beginning.
+        if summary.isComplete || summary.requests > 0 { try save() }
     }
 
     private func save() throws(ClientError) {
@@ -157,11 +169,14 @@ public final class ProduceRun {
         let deadline = clock.now() + (options.giveUp - age)
         defer { summary.repetitions = repeater.repetitions }
         let answer: Answer
+        let earlier = repeater.repetitions
         do throws(ClientError) {
             answer = try repeater.send(batch.request(name: name), until: deadline)
         } catch {
             guard case .refused(let problem) = error else { throw error }
-            throw explained(problem, batch)
+            // A proxy knows nothing of an earlier try.
+            let isInDoubt = problem.code.isEmpty && (isResumed || repeater.repetitions > earlier)
+            throw explained(problem, batch, isInDoubt: isInDoubt || Self.doubts.contains(problem.code))
         }
         if isFirst, !isResumed, repeater.repetitions == 0, answer.header("idempotent-replayed") == "true" {
             // On the process's first connection libcurl repeats nothing by itself.
@@ -172,9 +187,19 @@ public final class ProduceRun {
                     + "give this one a producer of its own, or that one's progress file")
         }
         try take(answer, batch)
+        let gateway = answer.header("postrider-gateway")
+        let isRepeated = isResumed || repeater.repetitions > earlier
+        if isRepeated, let before = progress.gateway, let gateway, gateway != before {
+            tell(
+                "the repeated request of lines \(progress.lines + 1) to \(progress.lines + batch.lines) was accepted "
+                    + "by gateway \(plain(gateway)), those before by \(plain(before)): if that one had stored it, it "
+                    + "is there twice")
+        }
+        progress.gateway = gateway
         progress.from = batch.end
         progress.lines += batch.lines
         progress.records += batch.recordLines.count
+        progress.digest = input.digest
         progress.number += 1
         progress.to = nil
         summary.lines = progress.lines
@@ -204,20 +229,26 @@ public final class ProduceRun {
     }
 
     /// With the line that the gateway means, and what to do about numbers.
-    private func explained(_ problem: Problem, _ batch: ProduceBatch) -> ClientError {
+    private func explained(_ problem: Problem, _ batch: ProduceBatch, isInDoubt: Bool) -> ClientError {
+        let lines = progress.lines + 1...progress.lines + max(1, batch.lines)
         for fault in problem.faults {
             guard let record = fault.record, batch.recordLines.indices.contains(record) else { continue }
             // The gateway counts the lines of the request.
             let place = " (line \(record + 1))"
             let reason = fault.reason.hasSuffix(place) ? String(fault.reason.dropLast(place.count)) : fault.reason
             summary.failed = .init(
-                line: batch.recordLines[record], reason: plain(reason),
-                lines: progress.lines + 1...progress.lines + max(1, batch.lines))
+                line: batch.recordLines[record], reason: plain(reason), lines: lines, isInDoubt: isInDoubt)
             return .refused(problem)
         }
+        let advice = Self.advice[problem.code]
+        guard batch.recordLines.count == 1, options.form != .record else {
+            summary.failed = .init(line: nil, reason: advice, lines: lines, isInDoubt: isInDoubt)
+            return .refused(problem)
+        }
+        // No batch is smaller.
         summary.failed = .init(
-            line: nil, reason: Self.advice[problem.code],
-            lines: progress.lines + 1...progress.lines + max(1, batch.lines))
+            line: batch.recordLines[0], reason: advice == Self.smaller ? nil : advice, lines: lines,
+            isInDoubt: isInDoubt)
         return .refused(problem)
     }
 
@@ -234,9 +265,11 @@ public final class ProduceRun {
             "the input is not that of the last run, or another run uses this producer",
         "sequence_too_old": "another run uses this producer",
         "idempotency_key_reused": "the input is not that of the last run",
-        "too_many_records": "use a smaller --batch",
-        "request_too_large": "use a smaller --batch",
+        "too_many_records": smaller,
+        "request_too_large": smaller,
     ]
+
+    private static let smaller = "use a smaller --batch"
 }
 
 extension ProduceRun.Summary {
@@ -247,5 +280,7 @@ extension ProduceRun.Summary {
         public let reason: String?
         /// Of the request: none of them is accepted.
         public let lines: ClosedRange<Int>
+        /// An earlier try may be accepted, with all of its lines.
+        public let isInDoubt: Bool
     }
 }

@@ -26,17 +26,19 @@ struct Check: ParsableCommand {
     var json = false
 
     func run() throws {
+        let text: String
         do throws(SettingsError) {
             let settings = try options.inputs.settings()
             if !json { for warning in settings.warnings { ServeProcess.complain("warning: \(warning)") } }
-            print(json ? settings.reportJSON(all: all) : settings.report(all: all), terminator: "")
+            text = json ? settings.reportJSON(all: all) : settings.report(all: all)
         } catch {
             if json {
-                print(error.reportJSON, terminator: "")
+                try printOut(error.reportJSON)
                 throw ExitCode.validationFailure
             }
             throw error.complain()
         }
+        try printOut(text)
     }
 }
 
@@ -60,7 +62,7 @@ struct Reference: ParsableCommand {
     @Flag(exclusivity: .exclusive)
     var form: Form?
 
-    func run() {
+    func run() throws {
         let text =
             switch form {
             case .yaml: SettingsReference.yaml
@@ -68,6 +70,6 @@ struct Reference: ParsableCommand {
             case .json: SettingsReference.json
             case nil: SettingsReference.text
             }
-        print(text, terminator: "")
+        try printOut(text)
     }
 }

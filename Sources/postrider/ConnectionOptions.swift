@@ -19,6 +19,11 @@ struct ConnectionOptions: ParsableArguments {
     @Option(help: "How long to wait for an answer, beyond what the call itself waits.")
     var timeout = Time(.seconds(40))
 
+    func validate() throws {
+        // For libcurl 0 is no limit at all.
+        if timeout.duration < .milliseconds(1) { throw ValidationError("--timeout is at least 1ms") }
+    }
+
     func endpoint() throws(ClientError) -> Endpoint {
         let url = url ?? getenv("POSTRIDER_URL").map { String(cString: $0) } ?? Endpoint.defaultURL
         do throws(Endpoint.Malformed) {
@@ -62,7 +67,7 @@ enum ClientExit: Int32 {
     case done = 0
     /// The gateway refused, or what was given does not do.
     case refused = 1
-    /// No answer: nobody knows what became of what was sent last. Or stopped before the end.
+    /// No answer, or none of a gateway: nobody knows what became of what was sent last. Or stopped before the end.
     case unknown = 2
     /// Everything was done, and some record is a dead letter.
     case dead = 3
@@ -71,8 +76,8 @@ enum ClientExit: Int32 {
 
     init(_ error: ClientError) {
         switch error {
-        case .refused, .input, .notAGateway: self = .refused
-        case .noAnswer, .gaveUp, .stopped: self = .unknown
+        case .refused, .input: self = .refused
+        case .noAnswer, .notAGateway, .gaveUp, .stopped: self = .unknown
         case .io: self = .stream
         }
     }
@@ -80,6 +85,16 @@ enum ClientExit: Int32 {
 
 /// Says what is wrong, on standard error.
 func complain(_ text: String) { complainRaw("postrider: \(text)") }
+
+/// Writes to standard output. A disk that is full, or a stream that is closed, is an error and no end without a word.
+func printOut(_ text: String) throws {
+    do throws(ClientError) {
+        try OutputStream(STDOUT_FILENO).write(Array(text.utf8))
+    } catch {
+        complain(error.description)
+        throw ExitCode(ClientExit.stream.rawValue)
+    }
+}
 
 /// A line on standard error, for programs.
 func complainRaw(_ text: String) { ServeProcess.complain(text) }

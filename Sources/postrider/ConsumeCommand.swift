@@ -11,9 +11,10 @@ struct Consume: ParsableCommand {
             code 0; what was not is handed out again. A command gets the value on standard input, and \
             POSTRIDER_TOPIC, _PARTITION, _OFFSET, _TIMESTAMP, _ATTEMPT, _KEY (or _KEY_BASE64), _HEADERS (JSON), and \
             _TOMBSTONE=1 where there is no value, in its environment; its lease is extended while it runs, and any \
-            other exit code gives the record back. SIGTERM and SIGINT finish what is in hand; a second one ends at \
-            once. Exit code 0: all that there was, or --max, or stopped; 1: the gateway refused; 2: gave up; 4: \
-            standard output does not take it: nothing of that is acknowledged.
+            other exit code gives the record back; but 126 and 127 (no such command) end it. SIGTERM and SIGINT finish \
+            what is in hand; a second one ends at once. Exit code 0: all that there was, or --max, or stopped; 1: the \
+            gateway refused; 2: gave up; 4: standard output does not take it, or the command cannot be run: nothing of \
+            that is acknowledged.
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {

@@ -2,6 +2,13 @@ import ArgumentParser
 import Gateway
 
 @main
+enum Program {
+    static func main() {
+        StandardStreams.hold()
+        Postrider.main()
+    }
+}
+
 struct Postrider: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "postrider", abstract: "An HTTP gateway with reliable delivery in front of Apache Kafka.",

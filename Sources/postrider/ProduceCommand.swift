@@ -138,8 +138,9 @@ struct Produce: ParsableCommand {
         if let failed = summary.failed {
             let line = failed.line.map { "line \($0) was refused" } ?? "the request was refused"
             let reason = failed.reason.map { ": \($0)" } ?? ""
-            complain(
-                "\(line)\(reason); of lines \(failed.lines.lowerBound) to \(failed.lines.upperBound) none is accepted")
+            let (first, last) = (failed.lines.lowerBound, failed.lines.upperBound)
+            let fate = failed.isInDoubt ? "an earlier try may be accepted" : "none is accepted"
+            complain("\(line)\(reason); of lines \(first) to \(last) \(fate)")
         }
     }
 }
@@ -165,6 +166,8 @@ extension JSONWriter {
             return
         }
         object { writer in
+            writer.key("in_doubt")
+            writer.bool(failed.isInDoubt)
             writer.key("line")
             if let line = failed.line { writer.integer(line) } else { writer.null() }
             writer.key("first_line")

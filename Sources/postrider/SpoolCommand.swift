@@ -43,7 +43,7 @@ struct Adopt: ParsableCommand {
             try SpoolMaintenance.adopt(
                 dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
         }
-        print(json ? adopted.json : adopted.text + "\n", terminator: "")
+        try printOut(json ? adopted.json : adopted.text + "\n")
     }
 }
 
@@ -63,7 +63,7 @@ struct Inspect: ParsableCommand {
 
     func run() throws {
         let found = try orExit { () throws(StartError) in try SpoolMaintenance.inspect(dataDirectory: dataDir) }
-        print(json ? found.json : found.text + "\n", terminator: "")
+        try printOut(json ? found.json : found.text + "\n")
         if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
@@ -84,7 +84,7 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         let found = try orExit { () throws(StartError) in try SpoolMaintenance.verify(dataDirectory: dataDir) }
-        print(json ? found.json : found.text + "\n", terminator: "")
+        try printOut(json ? found.json : found.text + "\n")
         if !found.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }
@@ -114,7 +114,7 @@ struct Repair: ParsableCommand {
                 ? try SpoolMaintenance.repair(dataDirectory: dataDir)
                 : try SpoolMaintenance.planRepair(dataDirectory: dataDir)
         }
-        print(json ? repair.json : repair.text + "\n", terminator: "")
+        try printOut(json ? repair.json : repair.text + "\n")
         if !repair.isClean { throw ExitCode(ExitReason.spoolCorrupt.rawValue) }
     }
 }

@@ -31,15 +31,20 @@ struct Status: GatewayCommand {
         guard let watch else { return try show(calls, clears: false) }
         let stop = StopFlag()
         stop.setBySignals()
-        while true {
+        calls.stop = stop
+        while !stop.isSet {
             do throws(ClientError) {
                 _ = try show(calls, clears: isatty(STDOUT_FILENO) == 1)
             } catch {
-                if case .io = error { throw error }
-                complain(error.description)
+                switch error {
+                case .io: throw error
+                case .stopped: return .done
+                default: complain(error.description)
+                }
             }
-            if stop.wait(watch.duration) { return .done }
+            stop.wait(watch.duration)
         }
+        return .done
     }
 
     private func show(_ calls: Calls, clears: Bool) throws(ClientError) -> ClientExit {

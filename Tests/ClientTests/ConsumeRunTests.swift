@@ -152,6 +152,66 @@ private final class FakeConsumer: Transport {
         #expect(consumer.polled.allSatisfy { $0.contains("max=1&") })
     }
 
+    /// A typo must not make dead letters of everything.
+    @Test(arguments: ["nonexistent-command-of-a-test", "exec /etc/passwd"])
+    func consume_Ends_WhenTheCommandCannotBeRun(command: String) throws {
+        let consumer = FakeConsumer([[(0, "1")], [(1, "2")]])
+        let (summary, error) = run(consumer) { $0.command = command + " 2>&-" }
+        guard case .io = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(summary == .init() && consumer.polled.count == 1)
+        #expect(consumer.calls.map(\.target) == ["nacks"])
+    }
+
+    /// Who reads the pipe takes a while for what is more than it holds.
+    @Test func lease_IsExtended_WhileTheReaderIsSlow() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let value = String(repeating: "x", count: 200_000)
+        let consumer = FakeConsumer([[(0, value)]])
+        consumer.ackDeadlineMs = 300
+        var extensions = 0
+        var reader: WorkerThread?
+        let readable = ends[0]
+        let read = Lock(0)
+        consumer.sees = { target in
+            if target.hasSuffix("/extensions") { extensions += 1 }
+            if extensions == 2, reader == nil {
+                reader = WorkerThread(name: "reader") {
+                    var bytes = [UInt8](repeating: 0, count: 8192)
+                    while true {
+                        let count = Glibc.read(readable, &bytes, bytes.count)
+                        if count <= 0 { return }
+                        read.withLock { $0 += count }
+                    }
+                }
+            }
+        }
+        let (summary, error) = run(consumer, to: ends[1]) { $0.form = .value }
+        close(ends[1])
+        reader?.join()
+        close(readable)
+        #expect(error == nil && summary.records == 1 && read.withLock { $0 } == 200_001)
+        #expect(consumer.calls.prefix(2).map(\.target) == ["extensions", "extensions"])
+        #expect(consumer.calls.last?.target == "acks")
+    }
+
+    @Test func cutLine_IsEnded_BeforeTheNextIsWritten() throws {
+        for (before, after) in [("", ""), ("{\"a\":1}\n", ""), ("{\"a\":1}\n{\"b", "\n")] {
+            let file = try SystemFileSystem().open(path, .createOrTruncate)
+            try file.writeAll(Array(before.utf8), at: 0)
+            file.close()
+            #expect(run(FakeConsumer([[(0, "v")]])) { $0.form = .value }.error == nil)
+            #expect(try output() == before + after + "v\n")
+        }
+        // Raw values have no lines.
+        #expect(run(FakeConsumer([[(0, "w")]])) { $0.form = .raw }.error == nil)
+        #expect(run(FakeConsumer([[(0, "x")]])) { $0.form = .raw }.error == nil)
+        #expect(try output().hasSuffix("v\nwx"))
+    }
+
     @Test func lease_IsExtended_WhileTheCommandRuns() throws {
         let consumer = FakeConsumer([[(0, "1")]])
         consumer.ackDeadlineMs = 300

@@ -15,6 +15,8 @@ final class FakeGateway: Transport {
         case unavailable
         /// An earlier try is on its way.
         case inFlight
+        /// It never arrives, and a proxy says 403.
+        case proxy
     }
 
     /// Values in the order in which they were stored; of a key and a value, `key=value`.
@@ -28,6 +30,8 @@ final class FakeGateway: Transport {
     /// After so many stored requests it is gone, with or without the answer to the last: nothing comes through then.
     var deadAfter: (stored: Int, losesAnswer: Bool)?
     private var storedRequests = 0
+    /// In each acceptance.
+    var identity = "one"
     /// Values that it refuses.
     var refuses: Set<String> = []
     /// Told when the gateway is dead, so that whoever waits for it ends.
@@ -41,6 +45,7 @@ final class FakeGateway: Transport {
         let fault = faults()
         if fault == .before { throw .noAnswer("lost") }
         if fault == .unavailable { return Self.problem(503, "overloaded") }
+        if fault == .proxy { return Answer(status: 403, body: Array("<html>".utf8)) }
         if fault == .inFlight { return Self.problem(409, "sequence_in_flight") }
         let answer = try handle(request)
         if let deadAfter, deadAfter.losesAnswer, storedRequests >= deadAfter.stored {
@@ -62,7 +67,7 @@ final class FakeGateway: Transport {
             guard found.body == body else {
                 return Self.problem(422, producer == nil ? "idempotency_key_reused" : "sequence_reused")
             }
-            return Self.accepted(found.receipts, isReplay: true)
+            return accepted(found.receipts, isReplay: true)
         }
         if let producer, let number, number != (last[producer] ?? 0) + 1 {
             return Self.problem(409, "sequence_gap", more: #","expected":\#((last[producer] ?? 0) + 1)"#)
@@ -83,7 +88,7 @@ final class FakeGateway: Transport {
         storedRequests += 1
         remembered[name] = (body, values.count)
         if let producer, let number { last[producer] = number }
-        return Self.accepted(values.count, isReplay: false)
+        return accepted(values.count, isReplay: false)
     }
 
     private static func value(_ line: [UInt8]) throws(ClientError) -> String {
@@ -94,10 +99,11 @@ final class FakeGateway: Transport {
             + (value ?? String(decoding: record.member("value")?.raw ?? [], as: UTF8.self))
     }
 
-    private static func accepted(_ count: Int, isReplay: Bool) -> Answer {
+    private func accepted(_ count: Int, isReplay: Bool) -> Answer {
         let receipts = (0..<count).map { "\"r\($0)\"" }.joined(separator: ",")
         return Answer(
-            status: 202, headers: isReplay ? [("idempotent-replayed", "true")] : [],
+            status: 202,
+            headers: [("postrider-gateway", identity)] + (isReplay ? [("idempotent-replayed", "true")] : []),
             body: Array(#"{"durability":"fsync","receipts":[\#(receipts)]}"#.utf8))
     }
 

@@ -132,7 +132,7 @@ import Testing
         }
         #expect(problem.code == "invalid_records")
         #expect(gateway.stored == ["1", "2", "3"] && summary.records == 3)
-        #expect(summary.failed == .init(line: 7, reason: "bad", lines: 5...7))
+        #expect(summary.failed == .init(line: 7, reason: "bad", lines: 5...7, isInDoubt: false))
         gateway.refuses = []
         // The rest may be corrected: nothing of it is stored, and its number is free.
         let corrected = "{\"value\":1}\n\n{\"value\":2}\n{\"value\":3}\n\n{\"value\":44}\n"
@@ -161,6 +161,100 @@ import Testing
                 self.options { $0.producer = "p" }, over: gateway, input: 0, receipts: nil, stop: StopFlag()
             ) { _ in }
         }
+    }
+
+    /// What was left of the input was nothing: the next one begins at its beginning all the same.
+    @Test func nextInput_IsSentWhole_WhenTheLastRunHadNothingLeftToSend() throws {
+        let options = options { ($0.progress, $0.form) = (directory.path + "/progress", .ndjson) }
+        gateway.refuses = ["4"]
+        let first = "{\"value\":1}\n{\"value\":2}\n{\"value\":3}\n"
+        #expect(try run(options, first + "{\"value\":4}\n").error != nil)
+        #expect(try run(options, first).summary.isComplete)
+        #expect(try run(options, "{\"value\":5}\n{\"value\":6}\n{\"value\":7}\n{\"value\":8}\n").error == nil)
+        #expect(gateway.stored == ["1", "2", "3", "5", "6", "7", "8"])
+    }
+
+    @Test func anotherInput_IsRefused_WhenAPartOfTheLastIsAccepted() throws {
+        let options = options { ($0.progress, $0.form) = (directory.path + "/progress", .ndjson) }
+        gateway.refuses = ["4"]
+        let rest = "{\"value\":2}\n{\"value\":3}\n{\"value\":4}\n"
+        #expect(try run(options, "{\"value\":1}\n" + rest).error != nil)
+        gateway.refuses = []
+        // As long as the last one.
+        guard case .input = try run(options, "{\"value\":0}\n" + rest).error else {
+            Issue.record("its beginning was passed over")
+            return
+        }
+        #expect(gateway.stored == ["1", "2", "3"])
+        #expect(try run(options, "{\"value\":1}\n" + rest).error == nil)
+        #expect(gateway.stored == ["1", "2", "3", "4"])
+    }
+
+    @Test func progress_IsOneProcesss() throws {
+        let options = options { $0.progress = directory.path + "/progress" }
+        let first = try ProduceRun(
+            options, over: gateway, input: 0, receipts: nil, stop: StopFlag(), tell: { _ in })
+        guard case .input(let text) = try run(options, "a").error else {
+            Issue.record("two runs have one progress file")
+            return
+        }
+        #expect(text.contains("in use") && gateway.stored.isEmpty)
+        withExtendedLifetime(first) {}
+    }
+
+    /// The gateway is what knows of the first try.
+    @Test func refusalOfAProxy_LeavesInDoubt_WhatWasTriedBefore() throws {
+        let options = options { $0.progress = directory.path + "/progress" }
+        var faults: [FakeGateway.Fault] = [.after, .proxy]
+        gateway.faults = { faults.isEmpty ? nil : faults.removeFirst() }
+        let (summary, error) = try run(options, "a\nb")
+        guard case .refused = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(summary.failed == .init(line: nil, reason: nil, lines: 1...2, isInDoubt: true))
+        #expect(try run(options, "a\nb").error == nil)
+        #expect(gateway.stored == ["a", "b"])
+        // Without a try before there is no doubt.
+        faults = [.proxy]
+        #expect(try run(options, "c").summary.failed?.isInDoubt == false)
+        #expect(try ProduceProgress.load(directory.path + "/progress")?.to == nil)
+    }
+
+    @Test func requestThatIsTooLarge_NamesItsLine_OrWhatToDo() throws {
+        let large = #"{"code":"request_too_large","status":413,"title":"t","detail":"d"}"#
+        for (batch, line, reason) in [(1, 1, nil), (2, nil, "use a smaller --batch")] as [(Int, Int?, String?)] {
+            let server = try FakeServer([.answer(413, body: large)])
+            let connection = try Connection(try Endpoint("http://127.0.0.1:\(server.port)"))
+            let file = try InputFile("1\n2", in: directory)
+            let run = try ProduceRun(
+                options { $0.batchRecords = batch }, over: connection, input: file.descriptor, receipts: nil,
+                stop: StopFlag(), tell: { _ in })
+            #expect(throws: ClientError.self) { try run.run() }
+            #expect(run.summary.failed == .init(line: line, reason: reason, lines: 1...batch, isInDoubt: false))
+        }
+    }
+
+    @Test func repetition_IsTold_WhenAnotherGatewayTookIt() throws {
+        func told(after fault: FakeGateway.Fault?) throws -> [String] {
+            var texts: [String] = []
+            var requests = 0
+            let gateway = FakeGateway()
+            gateway.faults = {
+                requests += 1
+                if requests == 2 { gateway.identity = "two" }
+                return requests == 2 ? fault : nil
+            }
+            let file = try InputFile("1\n2", in: directory)
+            let run = try ProduceRun(
+                options { $0.batchRecords = 1 }, over: gateway, input: file.descriptor, receipts: nil,
+                stop: StopFlag(), tell: { texts.append($0) })
+            try run.run()
+            return texts.filter { $0.contains("gateway two, those before by one") }
+        }
+        #expect(try told(after: .before).count == 1)
+        // Sent once, it is there once.
+        #expect(try told(after: nil) == [])
     }
 
     @Test func doubt_IsNotRepeated_WhenTheNameMayBeForgotten() throws {
@@ -211,10 +305,12 @@ import Testing
             return nil
         }
         let options = options { $0.progress = directory.path + "/progress" }
-        let run = try ProduceRun(
-            options, over: gateway, input: ends[0], receipts: nil, stop: stop, tell: { _ in })
-        try run.run()
-        #expect(gateway.stored == ["a"] && !run.summary.isComplete)
+        do {
+            let run = try ProduceRun(
+                options, over: gateway, input: ends[0], receipts: nil, stop: stop, tell: { _ in })
+            try run.run()
+            #expect(gateway.stored == ["a"] && !run.summary.isComplete)
+        }
         // Nothing is in doubt, and the rest is for the next run.
         let progress = try #require(try ProduceProgress.load(directory.path + "/progress"))
         #expect(progress.to == nil && progress.from == 2 && progress.number == 2)

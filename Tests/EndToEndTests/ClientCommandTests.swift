@@ -8,58 +8,9 @@ import Testing
 /// `postrider produce`, `consume` and the commands that look at a gateway, as processes, while gateways and they
 /// themselves are killed.
 @Suite struct ClientCommandTests {
-    private let directory: TemporaryDirectory
+    private let shell: ShellCommands
 
-    init() throws { directory = try TemporaryDirectory() }
-
-    /// A line for the shell, in which `$P` is the program.
-    private func shell(_ line: String, port: UInt16 = 1) throws -> GatewayProcess {
-        let setup =
-            "P='\(try GatewayProcess.path(of: "postrider"))'; cd '\(directory.path)'; "
-            + "export POSTRIDER_URL=http://127.0.0.1:\(port); "
-        return try GatewayProcess(in: directory, program: "/bin/sh", ["-c", setup + line])
-    }
-
-    private func text(_ name: String) throws -> String {
-        let path = "\(directory.path)/\(name)"
-        guard try SystemFileSystem().exists(path) else { return "" }
-        let file = try SystemFileSystem().open(path, .readOnly)
-        defer { file.close() }
-        return String(decoding: try file.read(Int(try file.size()), at: 0), as: UTF8.self)
-    }
-
-    /// What a command complained about, for a failure's message.
-    private var errors: String {
-        do { return try text("errors") } catch { return "\(error)" }
-    }
-
-    private func log(_ process: GatewayProcess) -> String {
-        do { return try process.log() } catch { return "\(error)" }
-    }
-
-    /// Those that end in a line feed.
-    private func lines(_ name: String) throws -> [String] {
-        try text(name).split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
-    }
-
-    private func write(_ text: String, to name: String) throws {
-        let file = try SystemFileSystem().open("\(directory.path)/\(name)", .createOrTruncate)
-        defer { file.close() }
-        try file.writeAll(Array(text.utf8), at: 0)
-    }
-
-    /// With a topic of one partition, so that there is one order.
-    private func gateway(_ topic: String = "orders") throws -> GatewayProcess {
-        let gateway = try GatewayProcess(in: directory)
-        #expect(try gateway.client().putJSON("/v1/topics/\(topic)", #"{"partitions":1}"#).status == 201)
-        return gateway
-    }
-
-    private func again(_ port: UInt16) throws -> GatewayProcess {
-        let gateway = try GatewayProcess(in: directory, listen: "127.0.0.1:\(port)")
-        _ = try gateway.port()
-        return gateway
-    }
+    init() throws { shell = ShellCommands(try TemporaryDirectory()) }
 
     /// Everything in the one partition, in its order.
     private func stored(_ gateway: GatewayProcess) throws -> [String?] {
@@ -77,47 +28,47 @@ import Testing
     }
 
     @Test func lines_AreThereOnceInOrder_WhenTheGatewayIsKilledTwice() throws {
-        var gateway = try gateway()
+        var gateway = try shell.gateway()
         let port = try gateway.port()
         let all = (1...300).map { "line-\($0)" }
-        try write(all.joined(separator: "\n") + "\n", to: "input")
-        let produce = try shell(
+        try shell.write(all.joined(separator: "\n") + "\n", to: "input")
+        let produce = try shell.run(
             "exec $P produce orders --batch 1 --receipts < input > receipts 2> errors", port: port)
         for kill in 1...2 {
             let goesOn = try eventually {
-                try lines("receipts").count >= kill * 60 || produce.waitForEnd(within: .zero) != nil
+                try shell.lines("receipts").count >= kill * 60 || produce.waitForEnd(within: .zero) != nil
             }
             #expect(goesOn && produce.waitForEnd(within: .zero) == nil, "it ended before kill \(kill)")
             gateway.killNow()
-            gateway = try again(port)
+            gateway = try shell.again(port)
         }
-        #expect(produce.waitForEnd() == .exited(0), "\(errors)")
-        #expect(try lines("receipts").count == 300 && Set(try lines("receipts")).count == 300)
+        #expect(produce.waitForEnd() == .exited(0), "\(shell.errors)")
+        #expect(try shell.lines("receipts").count == 300 && Set(try shell.lines("receipts")).count == 300)
         #expect(try waitUntilStored(300, gateway) == all)
-        #expect(try text("errors").contains("trying again"))
+        #expect(try shell.text("errors").contains("trying again"))
     }
 
     @Test func lines_AreThereOnceInOrder_WhenProduceItselfIsKilledTwice() throws {
-        let gateway = try gateway()
+        let gateway = try shell.gateway()
         let all = (1...300).map { "line-\($0)" }
-        try write(all.joined(separator: "\n"), to: "input")
+        try shell.write(all.joined(separator: "\n"), to: "input")
         let line =
             "exec $P produce orders --batch 1 --producer till-7 --progress progress --receipts "
             + "< input >> receipts 2>> errors"
         for kill in 1...2 {
-            let produce = try shell(line, port: try gateway.port())
+            let produce = try shell.run(line, port: try gateway.port())
             let goesOn = try eventually {
-                try lines("receipts").count >= kill * 60 || produce.waitForEnd(within: .zero) != nil
+                try shell.lines("receipts").count >= kill * 60 || produce.waitForEnd(within: .zero) != nil
             }
             #expect(goesOn && produce.waitForEnd(within: .zero) == nil, "it ended before kill \(kill)")
             produce.killNow()
         }
-        #expect(try shell(line, port: try gateway.port()).waitForEnd() == .exited(0), "\(errors)")
+        #expect(try shell.run(line, port: try gateway.port()).waitForEnd() == .exited(0), "\(shell.errors)")
         #expect(try waitUntilStored(300, gateway) == all)
     }
 
     @Test func consumedLines_AreThere_WhenConsumeAndTheGatewayAreKilled() throws {
-        var gateway = try gateway()
+        var gateway = try shell.gateway()
         let port = try gateway.port()
         let body = (0..<200).map { #"{"value":\#($0)}"# }.joined(separator: "\n")
         for _ in 0..<2 {
@@ -128,25 +79,25 @@ import Testing
         let line =
             "exec $P consume orders --consumer shop --client one --follow --wait 1 --batch 4 >> output 2>> errors"
         func offsets() throws -> Set<Int64> {
-            Set(try lines("output").map { try JSONDocument(Array($0.utf8)[...]).root["offset"]?.int64 ?? -1 })
+            Set(try shell.lines("output").map { try JSONDocument(Array($0.utf8)[...]).root["offset"]?.int64 ?? -1 })
         }
         func committed() throws -> Int64 {
             let found = try gateway.client().request("GET", "/v1/consumers/shop").json()
             return try #require(found["partitions"]?[0]?["committed"]?.int64)
         }
-        let first = try shell(line, port: port)
-        #expect(try eventually { try lines("output").count >= 40 })
+        let first = try shell.run(line, port: port)
+        #expect(try eventually { try shell.lines("output").count >= 40 })
         first.killNow()
         let written = try offsets()
         // What is acknowledged is written; what is written may come again.
         #expect(try committed() > 0 && (0..<(try committed())).allSatisfy(written.contains))
         #expect(written.count < 400, "it was killed too late")
 
-        let second = try shell(line, port: port)
+        let second = try shell.run(line, port: port)
         #expect(try eventually { try offsets().count >= written.count + 40 })
         gateway.killNow()
-        gateway = try again(port)
-        #expect(try eventually { try offsets().count == 400 }, "\(errors)")
+        gateway = try shell.again(port)
+        #expect(try eventually { try offsets().count == 400 }, "\(shell.errors)")
         #expect(try eventually { try committed() == 400 })
         second.signal(SIGTERM)
         #expect(second.waitForEnd() == .exited(0))
@@ -154,7 +105,7 @@ import Testing
     }
 
     @Test func nothing_IsAcknowledged_WhenTheReaderOfThePipeGoes() throws {
-        let gateway = try gateway()
+        let gateway = try shell.gateway()
         let value = String(repeating: "x", count: 4000)
         let body = (0..<100).map { _ in #"{"value_text":"\#(value)"}"# }.joined(separator: "\n")
         let answer = try gateway.client().request(
@@ -162,19 +113,19 @@ import Testing
         #expect(answer.status == 202)
         _ = try waitUntilStored(100, gateway)
         // One answer is more than a pipe holds.
-        let reader = try shell(
+        let reader = try shell.run(
             "{ $P consume orders --consumer shop 2> errors; echo $? > code; } | head -n 1 > output",
             port: try gateway.port())
         #expect(reader.waitForEnd() == .exited(0))
-        #expect(try lines("output").count == 1)
-        #expect(try text("code") == "4\n", "\(errors)")
+        #expect(try shell.lines("output").count == 1)
+        #expect(try shell.text("code") == "4\n", "\(shell.errors)")
         let found = try gateway.client().request("GET", "/v1/consumers/shop").json()
         #expect(found["partitions"]?[0]?["committed"]?.int64 == 0 && found["leases"]?.int64 == 0)
     }
 
     /// The command takes longer than a lease lasts, and fails once.
     @Test func command_KeepsItsRecord_AndHasItAgainWhenItFails() throws {
-        let gateway = try gateway()
+        let gateway = try shell.gateway()
         let client = try gateway.client()
         for value in ["one", "two"] { try client.produce("orders", value) }
         _ = try waitUntilStored(2, gateway)
@@ -183,18 +134,18 @@ import Testing
         let command =
             "echo $POSTRIDER_OFFSET $POSTRIDER_ATTEMPT $(cat); "
             + "[ $POSTRIDER_OFFSET$POSTRIDER_ATTEMPT != 01 ] || exit 3; [ $POSTRIDER_OFFSET != 1 ] || sleep 4"
-        let consume = try shell(
+        let consume = try shell.run(
             "exec $P consume --consumer shop --max 2 --follow --retry-delay 10ms --exec '\(command)' "
                 + "> output 2> errors",
             port: try gateway.port())
-        #expect(consume.waitForEnd() == .exited(0), "\(errors)")
-        #expect(try lines("output") == ["0 1 one", "0 2 one", "1 1 two"])
+        #expect(consume.waitForEnd() == .exited(0), "\(shell.errors)")
+        #expect(try shell.lines("output") == ["0 1 one", "0 2 one", "1 1 two"])
         let found = try client.request("GET", "/v1/consumers/shop").json()
-        #expect(found["partitions"]?[0]?["committed"]?.int64 == 2, "\(errors)")
+        #expect(found["partitions"]?[0]?["committed"]?.int64 == 2, "\(shell.errors)")
     }
 
     @Test func commands_PrintJSON_AndEndAsTheyShould() throws {
-        let gateway = try gateway()
+        let gateway = try shell.gateway()
         let port = try gateway.port()
         let receipt = try gateway.client().produce("orders", "hello")
         _ = try gateway.client().settled(receipt)
@@ -213,49 +164,49 @@ import Testing
             ("produce nothing --bad", 64), ("topics list --url nonsense", 1),
             ("topics list --url http://127.0.0.1:1", 2),
         ] {
-            let process = try shell("exec $P \(line) > output", port: port)
-            #expect(process.waitForEnd() == .exited(Int32(code)), "\(line): \(log(process))")
+            let process = try shell.run("exec $P \(line) > output", port: port)
+            #expect(process.waitForEnd() == .exited(Int32(code)), "\(line): \(shell.log(process))")
             if code == 0 {
-                #expect(try JSONDocument(Array(try text("output").utf8)[...]).root.kind == .object, "\(line)")
+                #expect(try JSONDocument(Array(try shell.text("output").utf8)[...]).root.kind == .object, "\(line)")
             }
         }
-        #expect(try shell("exec $P status > output", port: port).waitForEnd() == .exited(0))
-        #expect(try text("output").contains("accepting   yes"))
+        #expect(try shell.run("exec $P status > output", port: port).waitForEnd() == .exited(0))
+        #expect(try shell.text("output").contains("accepting   yes"))
     }
 
     @Test func spoolInspect_ReadsAStoppedGatewaysHeaders() throws {
-        let gateway = try gateway()
+        let gateway = try shell.gateway()
         _ = try gateway.client().produce("orders", "hello")
         let line = "exec $P spool inspect --data-dir data --json > output"
-        #expect(try shell(line).waitForEnd() == .exited(22))
+        #expect(try shell.run(line).waitForEnd() == .exited(22))
         gateway.signal(SIGTERM)
         #expect(gateway.waitForEnd() == .exited(0))
-        #expect(try shell(line).waitForEnd() == .exited(0))
-        let found = try JSONDocument(Array(try text("output").utf8)[...]).root
+        #expect(try shell.run(line).waitForEnd() == .exited(0))
+        let found = try JSONDocument(Array(try shell.text("output").utf8)[...]).root
         #expect(found["lanes"]?.list.count == 2 && found["segments"]?.list.isEmpty == false)
         #expect((found["end_lsn"]?.int64 ?? 0) > 0 && found["torn_tail"]?.bool == false)
-        #expect(try shell("exec $P spool inspect --data-dir data > output").waitForEnd() == .exited(0))
-        #expect(try text("output").contains("lane 1: delivered "))
-        #expect(try shell("exec $P spool inspect --data-dir nowhere").waitForEnd() == .exited(1))
+        #expect(try shell.run("exec $P spool inspect --data-dir data > output").waitForEnd() == .exited(0))
+        #expect(try shell.text("output").contains("lane 1: delivered "))
+        #expect(try shell.run("exec $P spool inspect --data-dir nowhere").waitForEnd() == .exited(1))
     }
 
     @Test(arguments: ["bash", "zsh", "fish"])
-    func completion_IsMade(shell name: String) throws {
-        let process = try shell("exec $P --generate-completion-script \(name) > script")
+    func completion_IsMade(of name: String) throws {
+        let process = try shell.run("exec $P --generate-completion-script \(name) > script")
         #expect(process.waitForEnd() == .exited(0))
-        let script = try text("script")
+        let script = try shell.text("script")
         #expect(script.contains("dead-letters") && script.contains("give-up-after"))
         if name == "bash" {
-            let check = try shell("exec bash -n script")
-            #expect(check.waitForEnd() == .exited(0), "\(log(check))")
+            let check = try shell.run("exec bash -n script")
+            #expect(check.waitForEnd() == .exited(0), "\(shell.log(check))")
         }
     }
 
     /// docs/CLI.md has every command, and the man page is made of the same description.
     @Test func everyCommand_IsInTheDocumentation() throws {
-        let process = try shell("exec $P --experimental-dump-help > help")
+        let process = try shell.run("exec $P --experimental-dump-help > help")
         #expect(process.waitForEnd() == .exited(0))
-        let root = try JSONDocument(Array(try text("help").utf8)[...]).root
+        let root = try JSONDocument(Array(try shell.text("help").utf8)[...]).root
         let repository = #filePath.dropLast("/Tests/EndToEndTests/ClientCommandTests.swift".count)
         let file = try SystemFileSystem().open("\(repository)/docs/CLI.md", .readOnly)
         defer { file.close() }
