@@ -136,7 +136,10 @@ import Yams
             #expect(build.contains(" \(development) ") && image.contains(" \(runtime) "), "\(runtime)")
         }
         #expect(image.contains("\nUSER postrider\n") && image.contains("\nVOLUME /var/lib/postrider\n"))
-        #expect(image.contains("\"--data-dir\", \"/var/lib/postrider/"))
+        // Under what `docker run -e` says, where a flag would be above it.
+        #expect(image.contains(" POSTRIDER_DATA_DIR=/var/lib/postrider/") && image.contains("\nCMD [\"serve\"]\n"))
+        // It is in no clone.
+        #expect(build.contains("COPY Package.swift Package.resolved* ./\n"))
         // Unhealthy is who accepts nothing; a broker that is away is no reason to end a gateway.
         #expect(image.contains(#"CMD ["/usr/local/bin/postrider", "status", "--accepting", "#))
     }
