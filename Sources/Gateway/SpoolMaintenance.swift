@@ -1,4 +1,5 @@
 import DeadLetters
+import JSON
 import Journal
 import Logging
 import Primitives
@@ -29,19 +30,29 @@ public enum SpoolMaintenance {
 
     /// Decides what becomes of the records of a spool whose history the broker does not know. The next start goes on
     /// accordingly, lane by lane.
-    ///
-    /// - Returns: a line for people.
-    public static func adopt(dataDirectory: String, _ history: History) throws(StartError) -> String {
+    public static func adopt(dataDirectory: String, _ history: History) throws(StartError) -> Findings {
         let control = LogControl(LogOptions(level: .warning, format: .text))
         let log = Logger(label: "postrider.spool") { StderrLogHandler(label: $0, control: control) }
         do throws(JournalError) {
             let adoption = try Journal.adopt(
                 directory: directory(dataDirectory), history == .resend ? .resend : .assumeDelivered, log: log)
             let records = "records below LSN \(adoption.end)"
-            return switch history {
-            case .assumeDelivered: "adopted: \(records) count as delivered where the broker's history is unknown"
-            case .resend: "adopted: undelivered \(records) are sent where the broker's history is unknown"
+            let (decision, text) =
+                switch history {
+                case .assumeDelivered:
+                    ("assume_delivered", "\(records) count as delivered where the broker's history is unknown")
+                case .resend: ("resend", "undelivered \(records) are sent where the broker's history is unknown")
+                }
+            var writer = JSONWriter()
+            writer.object { writer in
+                writer.key("decision")
+                writer.string(decision)
+                writer.key("below_lsn")
+                writer.integer(adoption.end.rawValue)
             }
+            writer.endLine()
+            return Findings(
+                isClean: true, text: "adopted: \(text)", json: String(decoding: writer.bytes, as: UTF8.self))
         } catch {
             throw StartError(error)
         }

@@ -35,11 +35,14 @@ struct Adopt: ParsableCommand {
     @Flag(exclusivity: .exclusive)
     var history: History
 
+    @Flag(help: "Print it as JSON.")
+    var json = false
+
     func run() throws {
-        let said = try orExit { () throws(StartError) in
+        let done = try orExit { () throws(StartError) in
             try SpoolMaintenance.adopt(dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
         }
-        try printOut(said + "\n")
+        try printOut(json ? done.json : done.text + "\n")
     }
 }
 
