@@ -294,7 +294,10 @@ MUTATIONS = (
         ("ClientTests",)),
     Mutation(
         "produce passes over the beginning of any input",
-        (Edit("Sources/Client/ProduceRun.swift", "guard input.digest == progress.digest else {", "guard true else {"),),
+        (Edit(
+            "Sources/Client/ProduceRun.swift",
+            "guard input.digest == progress.digest else {",
+            "guard input.digest == input.digest else {"),),
         ("ClientTests",)),
     Mutation(
         "produce sends the unfinished line of a stopped input",
