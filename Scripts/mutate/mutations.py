@@ -279,7 +279,28 @@ MUTATIONS = (
         ("ClientTests",)),
     Mutation(
         "consume does not extend a command's lease",
-        (Edit("Sources/Client/ConsumeRun.swift", "                extend(token, to: lease, record)\n", ""),),
+        (Edit(
+            "Sources/Client/ConsumeRun.swift",
+            '                extend(token, to: lease, "offset \\(record.offset)")\n',
+            ""),),
+        ("ClientTests",)),
+    Mutation(
+        "consume does not extend the leases of what a slow reader still has to take",
+        (Edit("Sources/Client/ConsumeRun.swift", '{ extend(token, to: lease, "what is written") }', "{}"),),
+        ("ClientTests",)),
+    Mutation(
+        "produce keeps its place although the input ended with nothing left to send",
+        (Edit(
+            "Sources/Client/ProduceRun.swift",
+            "if summary.isComplete || summary.requests > 0 { try save() }",
+            "if summary.requests > 0 { try save() }"),),
+        ("ClientTests",)),
+    Mutation(
+        "produce passes over the beginning of any input",
+        (Edit(
+            "Sources/Client/ProduceRun.swift",
+            "guard input.digest == progress.digest else {",
+            "guard input.digest == input.digest else {"),),
         ("ClientTests",)),
     Mutation(
         "produce sends the unfinished line of a stopped input",

@@ -30,7 +30,6 @@ public enum SpoolMaintenance {
 
     /// Decides what becomes of the records of a spool whose history the broker does not know. The next start goes on
     /// accordingly, lane by lane.
-    ///
     public static func adopt(dataDirectory: String, _ history: History) throws(StartError) -> Findings {
         let control = LogControl(LogOptions(level: .warning, format: .text))
         let log = Logger(label: "postrider.spool") { StderrLogHandler(label: $0, control: control) }
@@ -38,19 +37,22 @@ public enum SpoolMaintenance {
             let adoption = try Journal.adopt(
                 directory: directory(dataDirectory), history == .resend ? .resend : .assumeDelivered, log: log)
             let records = "records below LSN \(adoption.end)"
-            let text =
+            let (decision, text) =
                 switch history {
-                case .assumeDelivered: "adopted: \(records) count as delivered where the broker's history is unknown"
-                case .resend: "adopted: undelivered \(records) are sent where the broker's history is unknown"
+                case .assumeDelivered:
+                    ("assume_delivered", "\(records) count as delivered where the broker's history is unknown")
+                case .resend: ("resend", "undelivered \(records) are sent where the broker's history is unknown")
                 }
             var writer = JSONWriter()
             writer.object { writer in
-                writer.key("adopted")
-                writer.string(history == .resend ? "resend" : "assume-delivered")
-                writer.number("end_lsn", adoption.end.rawValue)
+                writer.key("decision")
+                writer.string(decision)
+                writer.key("below_lsn")
+                writer.integer(adoption.end.rawValue)
             }
             writer.endLine()
-            return Findings(isClean: true, text: text, json: String(decoding: writer.bytes, as: UTF8.self))
+            return Findings(
+                isClean: true, text: "adopted: \(text)", json: String(decoding: writer.bytes, as: UTF8.self))
         } catch {
             throw StartError(error)
         }

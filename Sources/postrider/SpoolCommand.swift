@@ -39,11 +39,10 @@ struct Adopt: ParsableCommand {
     var json = false
 
     func run() throws {
-        let adopted = try orExit { () throws(StartError) in
-            try SpoolMaintenance.adopt(
-                dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
+        let done = try orExit { () throws(StartError) in
+            try SpoolMaintenance.adopt(dataDirectory: dataDir, history == .resend ? .resend : .assumeDelivered)
         }
-        try printOut(json ? adopted.json : adopted.text + "\n")
+        try printOut(json ? done.json : done.text + "\n")
     }
 }
 

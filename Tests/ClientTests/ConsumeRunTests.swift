@@ -172,26 +172,25 @@ private final class FakeConsumer: Transport {
         let value = String(repeating: "x", count: 200_000)
         let consumer = FakeConsumer([[(0, value)]])
         consumer.ackDeadlineMs = 300
-        var extensions = 0
-        var reader: WorkerThread?
         let readable = ends[0]
         let read = Lock(0)
-        consumer.sees = { target in
-            if target.hasSuffix("/extensions") { extensions += 1 }
-            if extensions == 2, reader == nil {
-                reader = WorkerThread(name: "reader") {
-                    var bytes = [UInt8](repeating: 0, count: 8192)
-                    while true {
-                        let count = Glibc.read(readable, &bytes, bytes.count)
-                        if count <= 0 { return }
-                        read.withLock { $0 += count }
-                    }
-                }
+        let extensions = Monitor(0)
+        let reader = WorkerThread(name: "reader") {
+            _ = extensions.wait(until: patienceEnd()) { $0 >= 2 ? true : nil }
+            var bytes = [UInt8](repeating: 0, count: 8192)
+            while true {
+                let count = Glibc.read(readable, &bytes, bytes.count)
+                if count <= 0 { return }
+                read.withLock { $0 += count }
             }
+        }
+        consumer.sees = { target in
+            if target.hasSuffix("/extensions") { extensions.withLock { $0 += 1 } }
+            extensions.broadcast()
         }
         let (summary, error) = run(consumer, to: ends[1]) { $0.form = .value }
         close(ends[1])
-        reader?.join()
+        reader.join()
         close(readable)
         #expect(error == nil && summary.records == 1 && read.withLock { $0 } == 200_001)
         #expect(consumer.calls.prefix(2).map(\.target) == ["extensions", "extensions"])
