@@ -141,7 +141,7 @@ import Yams
         // It is in no clone.
         #expect(build.contains("COPY Package.swift Package.resolved* ./\n"))
         // Unhealthy is who accepts nothing; a broker that is away is no reason to end a gateway.
-        #expect(image.contains(#"CMD ["/usr/local/bin/postrider", "status", "--accepting", "#))
+        #expect(image.contains("    CMD /usr/local/bin/postrider status --accepting --json --timeout 4s || exit 1\n"))
     }
 
     /// In seconds, of `120s` or `20s;`.
