@@ -84,7 +84,8 @@ class Overload(Scene):
         steady.stopping.set()
         stage.server.stop()
         # What is read at the end comes from one address.
-        stage.server.arguments += ["--set", "http.requests_per_second_per_address=0"]
+        for key in ("http.requests_per_second_per_address", "http.requests_burst_per_address"):
+            stage.server.arguments += ["--set", f"{key}=0"]
 
     def _bodies(self, stage):
         """Half of each, all at once, so that none can be answered before all of them are there."""
