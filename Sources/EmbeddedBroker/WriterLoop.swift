@@ -18,9 +18,7 @@ struct WriterLoop {
     func run(_ writer: Writer) {
         var condition = Condition.healthy
         var logPages = 0
-        while let jobs = queue.takeAll() {
-            writer.metrics.shared(by: jobs.count)
-            condition = commit(jobs, writer, condition)
+        while takeTurn(writer, &condition) {
             logPages += writer.connection.takePagesWritten()
             if logPages >= writer.settings.checkpointPages, checkpoint(writer) { logPages = 0 }
         }
@@ -30,6 +28,16 @@ struct WriterLoop {
             // The next start reads the log.
             writer.log.warning("checkpoint at the end failed", metadata: ["error": "\(error)"])
         }
+    }
+
+    /// The jobs, and the records in them, are gone when it returns: lanes read their next ones while the log is copied.
+    ///
+    /// - Returns: false after `queue.stop()`.
+    private func takeTurn(_ writer: Writer, _ condition: inout Condition) -> Bool {
+        guard let jobs = queue.takeAll() else { return false }
+        writer.metrics.shared(by: jobs.count)
+        condition = commit(jobs, writer, condition)
+        return true
     }
 
     private enum Condition {

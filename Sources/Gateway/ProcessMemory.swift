@@ -5,11 +5,12 @@ import Glibc
 ///
 /// Buffers of the journal, of bodies and of answers are up to 16 MiB large and come and go on many threads. By itself
 /// glibc learns from the first such buffer to take them from arenas, of which each thread gets one, and gives back
-/// little of what they once were: a backlog that drained would stay resident. See malloc_trim(3), mallopt(3) under
-/// `M_MMAP_THRESHOLD` and `M_ARENA_MAX`; measured in docs/PERFORMANCE.md.
+/// little of what they once were: a backlog that drained would stay resident. See mallopt(3) under `M_MMAP_THRESHOLD`
+/// and `M_ARENA_MAX`; measured in docs/PERFORMANCE.md.
 enum ProcessMemory {
-    /// A buffer of at least so many bytes is a mapping of its own, and gone when it is freed.
-    static let mappedBytesMin: Int32 = 1 << 20
+    /// A buffer of at least so many bytes is a mapping of its own, and gone when it is freed. Larger than what readers
+    /// of the journal take again and again: each new mapping costs its page faults.
+    static let mappedBytesMin: Int32 = 2 << 20
     /// More threads than that share an arena.
     static let arenasMax: Int32 = 4
 

@@ -51,6 +51,9 @@ public final class JournalReader: @unchecked Sendable {
         }
     }
 
+    /// Nobody has a record of the frames that were returned, nor a frame: the next one may be read into their memory.
+    public func takeBack() { walk?.takeBack() }
+
     public func skip(to lsn: LSN) {
         position = max(position, lsn)
         walk = nil
@@ -89,9 +92,8 @@ public final class JournalReader: @unchecked Sendable {
                 if case .frame(let frame) = step {
                     if frame.header.count == 0 || frame.header.end <= position { continue }
                     position = frame.header.end
-                    return JournalFrame(
-                        first: frame.header.first, count: frame.header.count,
-                        body: .init(bytes: Array(frame.body), range: 0..<frame.body.count))
+                    let body = walk?.keep(frame) ?? .init(bytes: Array(frame.body), range: 0..<frame.body.count)
+                    return JournalFrame(first: frame.header.first, count: frame.header.count, body: body)
                 }
                 // Zeros or half a frame in the window may be older than what is in the file now.
                 if !refreshed {

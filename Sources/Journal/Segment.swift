@@ -28,6 +28,10 @@ struct SegmentWindow {
     let fileBytes: Int64
     private var window: [UInt8] = []
     private var windowOffset: Int64 = 0
+    /// Bytes of the window that were read.
+    private var filled = 0
+    /// Somebody may have a part of it: what comes next needs memory of its own.
+    private var isLent = false
     /// Of the file, so far.
     private(set) var readBytes: Int64 = 0
 
@@ -38,32 +42,59 @@ struct SegmentWindow {
 
     /// Forgets what was read: the file may have grown frames since.
     mutating func drop() {
-        window = []
+        filled = 0
         windowOffset = 0
     }
 
+    /// What was read last is with somebody.
+    mutating func lend() { isLent = true }
+
+    /// A part of it for somebody to keep: the window itself where that is most of it, else a copy, which does not keep
+    /// the rest.
+    mutating func keep(_ part: ByteSlice) -> JournalFrame.Body {
+        guard part.count < window.count / 2 else { return .init(bytes: window, range: part.startIndex..<part.endIndex) }
+        isLent = false
+        return .init(bytes: Array(part), range: 0..<part.count)
+    }
+
+    /// Nobody has a part of it any more. (Were that wrong, the next read would copy all of it, and nothing else.)
+    mutating func takeBack() { isLent = false }
+
     /// Up to `count` bytes from `offset`; fewer only at the end of the file.
     mutating func read(_ count: Int, at offset: Int64) throws(FileSystemError) -> ByteSlice {
-        let windowEnd = windowOffset + Int64(window.count)
+        let windowEnd = windowOffset + Int64(filled)
         if offset < windowOffset || offset + Int64(count) > windowEnd {
             let wanted = min(Int64(max(count, Self.bytes)), max(0, fileBytes - offset))
             if offset < windowOffset || offset + wanted > windowEnd {
-                // Not two of them at once: a window is as large as the largest frame.
-                window = []
-                window = try file.read(Int(wanted), at: offset)
-                windowOffset = offset
-                readBytes += Int64(window.count)
+                try fill(Int(wanted), at: offset)
             }
         }
-        let start = Int(min(offset - windowOffset, Int64(window.count)))
-        return window[start..<min(start + count, window.count)]
+        let start = Int(min(offset - windowOffset, Int64(filled)))
+        return window[start..<min(start + count, filled)]
+    }
+
+    /// In the same memory where it is large enough: each lane reads every frame, and new memory costs a page fault for
+    /// every 4 KiB of it.
+    private mutating func fill(_ wanted: Int, at offset: Int64) throws(FileSystemError) {
+        filled = 0
+        windowOffset = offset
+        if isLent || window.count < wanted {
+            // Not two of them at once: a window is as large as the largest frame.
+            window = []
+            isLent = false
+            window = try file.read(wanted, at: offset)
+            filled = window.count
+        } else {
+            filled = try file.read(wanted, at: offset, into: &window)
+        }
+        readBytes += Int64(filled)
     }
 
     /// What is in memory from `offset` on, at least `count` bytes; fewer only at the end of the file. Many short steps
     /// read no byte of the file twice.
     mutating func run(from offset: Int64, atLeast count: Int) throws(FileSystemError) -> ByteSlice {
         let first = try read(count, at: offset)
-        return window[first.startIndex...]
+        return window[first.startIndex..<filled]
     }
 }
 
@@ -132,6 +163,12 @@ struct SegmentWalk {
     /// Forgets what was read ahead: the file may have grown frames since.
     mutating func refresh() { window.drop() }
 
+    /// The body of the frame that was met last, to keep.
+    mutating func keep(_ frame: DiskFrame) -> JournalFrame.Body { window.keep(frame.body) }
+
+    /// Nobody has a part of the frames before any more.
+    mutating func takeBack() { window.takeBack() }
+
     /// The first good header at or after `offset`, with its place; its body is not looked at. Linear: each place costs
     /// one comparison, and bytes that a client chose never carry the salted checksum; what stands in memory is not
     /// read again.
@@ -158,8 +195,7 @@ struct SegmentWalk {
     /// The frame at `offset` when header and body are good.
     mutating func frame(at offset: Int64, verifiedBelow: LSN = .zero) throws(FileSystemError) -> DiskFrame? {
         let left = Int(max(0, window.fileBytes - offset))
-        let start = try window.read(Format.frameHeaderBytes, at: offset)
-        guard let header = FrameHeader(decoding: start, bytesLeft: left, segment: header) else { return nil }
+        guard let header = try frameHeader(at: offset, bytesLeft: left) else { return nil }
         if header.end <= verifiedBelow {
             return DiskFrame(header: header, body: [], offset: offset)
         }
@@ -171,7 +207,14 @@ struct SegmentWalk {
             return nil
         }
         verifiedRecords += header.count
+        window.lend()
         return DiskFrame(header: header, body: body, offset: offset)
+    }
+
+    /// On its own, so that its part of the window is given back before the body is read.
+    private mutating func frameHeader(at offset: Int64, bytesLeft: Int) throws(FileSystemError) -> FrameHeader? {
+        FrameHeader(
+            decoding: try window.read(Format.frameHeaderBytes, at: offset), bytesLeft: bytesLeft, segment: header)
     }
 
     private mutating func go(past frame: DiskFrame) {

@@ -147,4 +147,16 @@ extension File {
         if let failure { throw failure }
         return bytes
     }
+
+    /// The same into the beginning of `bytes`, whose count stays. - Returns: bytes read.
+    /// - Precondition: `bytes` holds at least `count`.
+    public func read(_ count: Int, at offset: Int64, into bytes: inout [UInt8]) throws(FileSystemError) -> Int {
+        precondition(count >= 0 && count <= bytes.count)
+        var result = Result<Int, FileSystemError>.success(0)
+        bytes.withUnsafeMutableBytes { buffer in
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
+            result = Result { () throws(FileSystemError) in try readAll(into: part, at: offset) }
+        }
+        return try result.get()
+    }
 }

@@ -44,6 +44,8 @@ public final class LaneReader {
     private var found: ArraySlice<Found> = []
     /// The lane's records in the last frame that had any.
     private var lastFrameBytes = 0
+    /// Records that were found are parts of it.
+    private var keepsFrame = false
     /// Everything of the lane below was found.
     private var position: LSN
     /// The journal's reader is past the frame that this is about.
@@ -63,9 +65,8 @@ public final class LaneReader {
 
     /// The next records, at least one if there is any, within the bounds else. May block on the disk.
     ///
-    /// What does not fit stays here, and keeps its whole frame in memory. So after a large frame (`largeFrameBytes`)
-    /// the next one is read only if it would fit, were it like the last: a caller then holds no two frames more than
-    /// `bytesMax`.
+    /// What does not fit stays here, and keeps its whole frame in memory. So with half of the bytes there, the frame
+    /// after a large one (`largeFrameBytes`) is read only if it would fit, were it like the last.
     ///
     /// What was found before an unreadable place is returned first; the call after that throws.
     ///
@@ -91,9 +92,8 @@ public final class LaneReader {
             found = []
             batch.scanned = position
             let isNextTooLarge = lastFrameBytes >= Self.largeFrameBytes && batch.bytes + lastFrameBytes > bytesMax
-            if batch.records.count >= recordsMax || batch.bytes >= bytesMax
-                || !batch.records.isEmpty && isNextTooLarge
-            {
+            let isEnough = batch.bytes >= bytesMax || batch.bytes >= bytesMax / 2 && isNextTooLarge
+            if batch.records.count >= recordsMax || !batch.records.isEmpty && isEnough {
                 batch.isCut = position < state.withLock { $0.durable }
                 return batch
             }
@@ -146,6 +146,7 @@ public final class LaneReader {
             return false
         }
         try take(frame)
+        if !keepsFrame { reader.takeBack() }
         return true
     }
 
@@ -212,6 +213,7 @@ public final class LaneReader {
             let ownBytes = own.reduce(0) { $0 + $1.bytes.count }
             let copies = ownBytes < frameBytes / 2
             if ownBytes > 0 { lastFrameBytes = ownBytes }
+            keepsFrame = ownBytes > 0 && !copies
             taken.reserveCapacity(own.count)
             for (lsn, bytes) in own {
                 at = lsn
