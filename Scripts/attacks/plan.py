@@ -115,10 +115,10 @@ ATTACKS = (
     SwiftTest("simulation", 2_000, 4_000, suite="Simulation", says="simulation"),
     Fuzz("fuzz", None, 40),
     UnderLoad("signals", 8, 18, words=("Scripts/crash-test", "--freeze")),
-    UnderLoad("interval", 4, 15, words=("Scripts/crash-test", "--freeze"), settings=INTERVAL),
+    UnderLoad("interval", 6, 15, words=("Scripts/crash-test", "--freeze"), settings=INTERVAL),
     UnderLoad("keys", 3, 15, words=("Scripts/crash-test", "--retry", "key")),
     UnderLoad("sequences", 3, 15, words=("Scripts/crash-test", "--retry", "sequence", "--freeze")),
-    UnderLoad("syscalls", 20, 90, words=(*MODULE, "attacks.syscalls")),
+    UnderLoad("syscalls", 30, 90, words=(*MODULE, "attacks.syscalls")),
     UnderLoad("filesystem", 10, 40, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem")),
     UnderLoad("buffered", 8, 25, words=(*PRIVATE_MOUNTS, *MODULE, "attacks.filesystem"), settings=INTERVAL),
 )
