@@ -79,9 +79,10 @@ final class ServerCore: Sendable {
     }
 
     func remove(_ connection: Connection) {
-        connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(connection)) }
+        // Once it is no longer among them, its places are free.
         addresses.returnConnection(connection.peer)
         returnConnectionSpace()
+        connections.withLock { _ = $0.removeValue(forKey: ObjectIdentifier(connection)) }
     }
 
     var liveConnections: [Connection] { connections.withLock { Array($0.values) } }

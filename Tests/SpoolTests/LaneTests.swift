@@ -112,11 +112,12 @@ import Testing
         #expect(count > 4)
         let next = try SpoolHarness(survivor)
         for lane in 0..<3 {
-            // Lane 2 has nothing, which it knows only after a look at what came after the last CHECKPOINT.
+            // Lane 2 has nothing, which it knows only after a look at what came after the last CHECKPOINT (and may be
+            // told of in the one that lane 1 brought about).
             if lane < 2 { #expect(survivor.segments.count >= count) }
             let checkpoint = survivor.contents("/spool/CHECKPOINT")
             while try !next.deliver(lane).isEmpty {}
-            #expect(eventually { survivor.contents("/spool/CHECKPOINT") != checkpoint })
+            if lane < 2 { #expect(eventually { survivor.contents("/spool/CHECKPOINT") != checkpoint }) }
         }
         #expect(eventually { survivor.segments.count <= 2 })
         next.close()
