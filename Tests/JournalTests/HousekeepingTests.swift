@@ -21,6 +21,7 @@ import Testing
         // The write of the slot, then its sync.
         disk.inject(.hang, atCall: 1)
         harness.journal.shared.keeper.poke()
+        #expect(eventually { disk.isHanging })
         #expect(eventually { harness.journal.isHousekeepingStalled })
         #expect(harness.journal.intakeClosed == nil)
         // (Of this limit a busy machine may make a stall of its own.)

@@ -157,6 +157,7 @@ import Testing
         // The write does all that it should and says that it failed, and nothing can be cut off. (Where the journal's
         // own work met that first, intake is closed and nothing was written: then once more.)
         let isWritten = eventually {
+            #expect(eventually { spool.spool.intakeClosed == nil })
             disk.failSpace(ENOSPC, writingFirst: true)
             let answer = spool.request(key(1)).1
             if answer == .failure(.noSpace(wasWritten: true)) { return true }
