@@ -184,7 +184,7 @@ MUTATIONS = (
         JOURNAL),
     Mutation(
         "what was kept before a commit that did not happen is not void",
-        (Edit(LANE, "        try voidOutcomes(beyond: certain, goingOnAfter: from)\n", ""),),
+        (Edit(LANE, "        try voidOutcomes(beyond: certain, goingOnAfter: from)\n", "        _ = certain\n"),),
         ("ForwarderTests",)),
     Mutation(
         "an adopted lane keeps what a fenced hand-over was told",

@@ -42,6 +42,9 @@ public final class Gateway: Sendable {
     /// Everything that it serves, for tests that hold the contract against it.
     public var routes: [Route] { server.routes }
 
+    /// What its HTTP server holds now. Any thread.
+    public var usage: HTTPServer.Usage { server.usage }
+
     /// Which requests the log tells of; may be changed at any time.
     var requestLog: RequestLogSettings {
         get { server.requestLog }
