@@ -30,7 +30,8 @@ struct CheckpointReader {
     /// - Parameter producer: a client that asks for the `read_uncommitted` end; after `init_transactions` nothing of
     ///   this lane is open any more, so its last checkpoint lies below that end.
     /// - Returns: nil: everything up to that end was read, and there is none.
-    /// - Throws: retriable for every read that did not get that far.
+    /// - Throws: retriable for every read that did not get that far; with an alarm when the cluster says for
+    ///   `socketTimeout` that there is no such topic.
     func read(spool: SpoolID, lane: Int, end producer: KafkaClient) throws(BrokerError) -> SinkCheckpoint? {
         let partition = CheckpointTopic.partition(lane: lane)
         let (low, end) = try watermarks(partition, producer)
@@ -55,13 +56,22 @@ struct CheckpointReader {
         _ partition: Int32, _ client: KafkaClient
     ) throws(BrokerError) -> (low: Int64, high: Int64) {
         let topic = try OwnTopic(named: settings.checkpointTopic, settings).name
-        do throws(BrokerError) {
-            return try client.watermarks(
-                of: TopicPartition(topic: topic, partition: partition), within: settings.socketTimeout, interruption)
-        } catch {
-            guard error.class == .recordFatal else { throw error }
-            // It was there a moment ago, and is nobody's record.
-            throw BrokerError(.retriable, code: "checkpoint_unread", detail: error.detail, alarm: true)
+        let patience = Patience(settings.socketTimeout, interruption)
+        while true {
+            do throws(BrokerError) {
+                return try client.watermarks(
+                    of: TopicPartition(topic: topic, partition: partition), within: settings.socketTimeout,
+                    interruption)
+            } catch {
+                guard error.class == .recordFatal else { throw error }
+                // It was there a moment ago, and is nobody's record: brokers learn of a new topic one after the other,
+                // and another one may have been asked then.
+                if let slice = try patience.next() {
+                    rd_kafka_poll(client.handle, slice)
+                    continue
+                }
+                throw BrokerError(.retriable, code: "checkpoint_unread", detail: error.detail, alarm: true)
+            }
         }
     }
 

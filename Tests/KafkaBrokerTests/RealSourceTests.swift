@@ -20,14 +20,7 @@ import TestSupport
         }
         place = TopicPartition("source-\(UInt64.random(in: 0...UInt64.max))")
         name = ConsumerName("group-\(UInt64.random(in: 0...UInt64.max))")!
-        try Self.create(place.topic, partitions: 2, harness.settings)
-    }
-
-    private static func create(_ topic: TopicName, partitions: Int32, _ settings: KafkaBrokerSettings) throws {
-        let client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
-        defer { client.close(within: .seconds(5)) }
-        try AdminClient(client: client, clock: SystemClock())
-            .create(topic, .init(partitions: partitions), until: SystemClock().now() + .seconds(20))
+        RealKafka.create(place.topic.text, partitions: 2)
     }
 
     /// One transaction with these values, at its end committed or aborted.
@@ -134,7 +127,7 @@ import TestSupport
     @Test func replacing_DeletesTheOffsetsOfOtherTopics() throws {
         let kept = TopicPartition(topic: place.topic, partition: 1)
         let gone = TopicPartition("gone-\(place.topic)")
-        try Self.create(gone.topic, partitions: 1, harness.settings)
+        RealKafka.create(gone.topic.text, partitions: 1)
         try harness.commit(name, gone, 0)
         let definition = ConsumerDefinitionBytes(name: name, bytes: [1])
         try harness.answer {

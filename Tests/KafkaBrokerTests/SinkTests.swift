@@ -83,6 +83,33 @@ import Testing
         #expect(isLonger, "or this shows nothing")
     }
 
+    /// Brokers learn of a topic one after the other, and a client asks now this one, now that one.
+    @Test func topicOfCheckpoints_IsWaitedFor_WhileABrokerDoesNotKnowIt() throws {
+        let cluster = SinkHarness.cluster(brokers: 1)
+        var settings = SinkHarness.settings(cluster.bootstrapServers)
+        settings.socketTimeout = .seconds(1)
+        let harness = SinkHarness(settings)
+        try harness.open()
+        try harness.hand(harness.records(1))
+        let topic = settings.checkpointTopic
+        cluster.setError(of: topic, to: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue)
+        let reader = CheckpointReader(settings: settings, interruption: Interruption())
+        // Each time one that knows nothing of the topic yet.
+        func read() throws(BrokerError) -> SinkCheckpoint? {
+            let client = try KafkaClient(ClientConfiguration(settings: settings, role: .admin))
+            defer { client.close(within: .seconds(2)) }
+            return try reader.read(spool: harness.spool, lane: 0, end: client)
+        }
+        let error = #expect(throws: BrokerError.self) { try read() }
+        #expect(error?.code == "checkpoint_unread" && error?.class == .retriable && error?.alarm == true)
+        let learns = WorkerThread(name: "learns") {
+            _ = Monitor(false).wait(until: SystemClock().now() + .milliseconds(300)) { $0 ? true : nil }
+            cluster.setError(of: topic, to: RD_KAFKA_RESP_ERR_NO_ERROR.rawValue)
+        }
+        defer { learns.join() }
+        #expect(try read()?.lsn == LSN(epoch: 1, sequence: 1))
+    }
+
     @Test func emptyAndNull_StayApart() throws {
         let cluster = SinkHarness.cluster(brokers: 1)
         let harness = SinkHarness(SinkHarness.settings(cluster.bootstrapServers))

@@ -23,6 +23,27 @@ public enum RealKafka {
         defer { rd_kafka_NewTopic_destroy(new) }
         for (name, value) in configuration { rd_kafka_NewTopic_set_config(new, name, value) }
         must(administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) })
+        for server in (bootstrapServers ?? "").split(separator: ",") { wait(until: String(server), knows: topic) }
+    }
+
+    /// Brokers learn of a topic one after the other. One that does not answer is not waited for: it may be gone.
+    private static func wait(until server: String, knows topic: String) {
+        let client = producer(["bootstrap.servers": server, "log_level": "0"])
+        defer { rd_kafka_destroy(client) }
+        guard let handle = rd_kafka_topic_new(client, topic, nil) else { preconditionFailure("no topic handle") }
+        defer { rd_kafka_topic_destroy(handle) }
+        let deadline = ContinuousClock.now + .seconds(30)
+        while ContinuousClock.now < deadline {
+            var found: UnsafePointer<rd_kafka_metadata>?
+            // Asks the broker that it has a connection with: that one.
+            guard rd_kafka_metadata(client, 0, handle, &found, 5_000) == RD_KAFKA_RESP_ERR_NO_ERROR,
+                let metadata = found
+            else { return }
+            defer { rd_kafka_metadata_destroy(metadata) }
+            let topics = UnsafeBufferPointer(start: metadata.pointee.topics, count: Int(metadata.pointee.topic_cnt))
+            if let description = topics.first, description.err == RD_KAFKA_RESP_ERR_NO_ERROR { return }
+            usleep(20_000)
+        }
     }
 
     public static func delete(_ topic: String) { must(delete([topic])) }
