@@ -65,7 +65,7 @@ extension KafkaTopics: TopicAdmin {
                     guard error.code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS else { throw error }
                     return false
                 }
-                learn(topic, until: deadline)
+                learn(topic, [:], until: deadline)
                 return true
             }
         }
@@ -83,13 +83,8 @@ extension KafkaTopics: TopicAdmin {
                 guard try find(topic, until: deadline) != nil else { return false }
                 let changes = TopicConfiguration.changes(settings)
                 if changes.isEmpty { return true }
-                do throws(KafkaError) {
-                    try admin.configure(topic, changes, until: deadline)
-                } catch {
-                    guard error.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART else { throw error }
-                    return false
-                }
-                learn(topic, until: deadline)
+                guard try change(topic, changes, until: deadline) else { return false }
+                learn(topic, changes, until: deadline)
                 return true
             }
         }
@@ -169,14 +164,26 @@ extension KafkaTopics: TopicAdmin {
         }
     }
 
-    /// nil: there is no such topic.
+    /// For so long brokers may differ about what was just made or changed: each learns of it by itself, with Kafka 4.0
+    /// half a second later than the one that was asked to.
+    private static let spreadMax = Duration.seconds(2)
+
+    /// nil: there is no such topic. One that intake knows is asked for again for `spreadMax`.
     private func find(
         _ topic: TopicName, until deadline: MonotonicInstant
     ) throws(KafkaError) -> (topic: KafkaMetadata.Topic, broker: Int32?)? {
-        let answer = try client.metadata(of: topic, within: left(deadline))
-        guard let found = answer.topics.first(where: { $0.name == topic }), !found.isAbsent else { return nil }
-        guard found.isTold else { throw KafkaError(found.error) }
-        return (found, answer.broker)
+        let end = min(deadline, clock.now() + Self.spreadMax)
+        var backoff = Backoff(initial: .milliseconds(10), cap: .milliseconds(200))
+        while true {
+            let answer = try client.metadata(of: topic, within: left(deadline))
+            if let found = answer.topics.first(where: { $0.name == topic }), !found.isAbsent {
+                guard found.isTold else { throw KafkaError(found.error) }
+                return (found, answer.broker)
+            }
+            let next = clock.now() + backoff.nextDelay()
+            guard case .known = keeper.knowledge(of: topic), next < end else { return nil }
+            queue.pause(until: next)
+        }
     }
 
     /// nil: not ours to read, or the cluster has no such call.
@@ -244,21 +251,52 @@ extension KafkaTopics: TopicAdmin {
         }
     }
 
-    /// Waits until a broker tells of the topic that was just made or changed, so that intake does from now on. Not an
-    /// error when none does in time: it will be verified.
-    private func learn(_ topic: TopicName, until deadline: MonotonicInstant) {
+    /// - Returns: false when there is no such topic, also after `spreadMax`.
+    private func change(
+        _ topic: TopicName, _ changes: [String: String], until deadline: MonotonicInstant
+    ) throws(KafkaError) -> Bool {
+        let end = min(deadline, clock.now() + Self.spreadMax)
         var backoff = Backoff(initial: .milliseconds(10), cap: .milliseconds(200))
         while true {
             do throws(KafkaError) {
+                try admin.configure(topic, changes, until: deadline)
+                return true
+            } catch {
+                guard error.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART else { throw error }
+            }
+            let next = clock.now() + backoff.nextDelay()
+            guard next < end else { return false }
+            queue.pause(until: next)
+        }
+    }
+
+    /// Waits until a broker tells of the topic that was just made or changed, so that intake does from now on. Not an
+    /// error when none does in time: it will be verified.
+    private func learn(_ topic: TopicName, _ changes: [String: String], until deadline: MonotonicInstant) {
+        let spread = clock.now() + Self.spreadMax
+        var backoff = Backoff(initial: .milliseconds(10), cap: .milliseconds(200))
+        while true {
+            let next = clock.now() + backoff.nextDelay()
+            do throws(KafkaError) {
                 if let (found, broker) = try find(topic, until: deadline) {
-                    return keeper.describe([found], at: broker)
+                    var isTold = next >= spread
+                    if !isTold { isTold = try tells(of: topic, changes, at: broker, until: deadline) }
+                    if isTold { return keeper.describe([found], at: broker) }
                 }
             } catch {
                 log.debug("a topic is not told of yet", metadata: ["topic": "\(topic)", "error": "\(error)"])
             }
-            let next = clock.now() + backoff.nextDelay()
             guard next < deadline else { return }
             queue.pause(until: next)
         }
+    }
+
+    /// Whether the broker has heard of the changes, as far as it lets us see.
+    private func tells(
+        of topic: TopicName, _ changes: [String: String], at broker: Int32?, until deadline: MonotonicInstant
+    ) throws(KafkaError) -> Bool {
+        if changes.isEmpty { return true }
+        guard let told = try configuration(of: topic, at: broker, until: deadline) else { return true }
+        return changes.allSatisfy { told.values[$0.key] == $0.value }
     }
 }

@@ -142,7 +142,7 @@ import Testing
         defer { RealKafka.delete([topic, harness.settings.consumersTopic]) }
         let (name, place) = (ConsumerName("group-\(topic)")!, TopicPartition(topic, 1))
         let value = CommittedOffset(offset: 0, metadata: "bitmap")
-        try harness.answer {
+        try harness.answerOnceReady {
             harness.offsets.define(
                 ConsumerDefinitionBytes(name: name, bytes: [1]), offsets: [place: value], replacing: false,
                 completion: $0)

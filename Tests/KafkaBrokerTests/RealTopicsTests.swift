@@ -23,6 +23,13 @@ import TestSupport
         }
     }
 
+    /// For those who go to all brokers at once.
+    private func make(_ settings: TopicSettings) throws -> Bool {
+        let isNew = try harness.create(topic, settings)
+        RealKafka.waitUntilKnown(topic.text)
+        return isNew
+    }
+
     private func known(_ knowledge: TopicKnowledge) -> KnownTopic? {
         if case .known(let known) = knowledge { known } else { nil }
     }
@@ -34,8 +41,12 @@ import TestSupport
         #expect(first.partitions == 3)
         #expect(first.messageBytesMax == 6_024)
         #expect(!(try harness.create(topic, TopicSettings(partitions: 9))))
-        #expect(try harness.list().contains(topic))
+        let isListed = try eventually { try harness.list().contains(topic) }
+        #expect(isListed)
 
+        // Its leaders tell where they begin and end once they know that they lead.
+        let isLed = try eventually { try harness.describe(topic)?.partitions.map(\.highWatermark) == [0, 0, 0] }
+        #expect(isLed)
         let described = try #require(try harness.describe(topic))
         #expect(described.partitions.map(\.partition) == [0, 1, 2])
         #expect(described.partitions.allSatisfy { $0.leader != nil && !$0.inSyncReplicas.isEmpty })
@@ -46,16 +57,21 @@ import TestSupport
 
         #expect(try harness.configure(topic, TopicSettings(recordBytesMax: 7_000)))
         settings.recordBytesMax = 7_000
-        #expect(try harness.describe(topic)?.settings == settings)
         #expect(known(harness.topics.knowledge(of: topic))?.messageBytesMax == 8_024)
+        // By each broker in its own time.
+        let isTold = try eventually { try harness.describe(topic)?.settings == settings }
+        #expect(isTold)
 
         #expect(try harness.delete(topic))
         #expect(harness.topics.knowledge(of: topic) == .missing)
+        // Of brokers, too, each forgets it in its own time, and another one may be asked each time.
         let isGone = try eventually { try harness.describe(topic) == nil }
         #expect(isGone)
         #expect(!(try harness.delete(topic)))
-        #expect(!(try harness.configure(topic, TopicSettings(recordBytesMax: 7_000))))
-        #expect(try harness.verify(topic) == .missing)
+        let isUnchanged = try eventually { try !harness.configure(topic, TopicSettings(recordBytesMax: 7_000)) }
+        #expect(isUnchanged)
+        let isMissing = try eventually { try harness.verify(topic) == .missing }
+        #expect(isMissing)
     }
 
     @Test func refusals_AreToldInTheApisWords() throws {
@@ -102,11 +118,12 @@ import TestSupport
         // A round sees that it is gone, and asks for it by name.
         let isGone = eventually { known(maker.topics.knowledge(of: topic)) == nil }
         #expect(isGone)
-        #expect(!(try harness.list().contains(topic)))
+        let isUnlisted = try eventually { try !harness.list().contains(topic) }
+        #expect(isUnlisted)
     }
 
     @Test func purge_MovesLowWatermarks_AndRefusesWhatDoesNotFit() throws {
-        #expect(try harness.create(topic, TopicSettings(partitions: 2)))
+        #expect(try make(TopicSettings(partitions: 2)))
         let producer = try Producer(topic)
         for _ in 0..<5 { try producer.send(partition: 1, value: 10) }
         #expect(try harness.purge(topic, [0: 0, 1: 3]) == [0: 0, 1: 3])
@@ -120,7 +137,7 @@ import TestSupport
     }
 
     @Test func offsets_AreTheFirstAtOrAfterATime_OrTheEnd() throws {
-        #expect(try harness.create(topic, TopicSettings(partitions: 2)))
+        #expect(try make(TopicSettings(partitions: 2)))
         let producer = try Producer(topic)
         let start: Int64 = 1_700_000_000_000
         for second in 0..<3 { try producer.send(partition: 0, value: 10, timestampMs: start + Int64(second) * 1_000) }
@@ -134,7 +151,7 @@ import TestSupport
     }
 
     @Test func topicOfCheckpoints_IsWarnedAbout_WhenItIsNotCompacted() throws {
-        #expect(try harness.create(topic, TopicSettings(partitions: 8)))
+        #expect(try make(TopicSettings(partitions: 8)))
         let other = try Self.open { settings in
             settings.checkpointTopic = topic.text
             settings.metadataRefresh = .milliseconds(300)
@@ -149,7 +166,7 @@ import TestSupport
 
     /// To the byte: what intake counts is what Kafka compares with `max.message.bytes`.
     @Test func size_IsThatWhichKafkaCounts() throws {
-        #expect(try harness.create(topic, TopicSettings(partitions: 1, recordBytesMax: 5_000)))
+        #expect(try make(TopicSettings(partitions: 1, recordBytesMax: 5_000)))
         let limit = try #require(known(harness.topics.knowledge(of: topic))?.messageBytesMax)
         let empty = Record(key: nil, value: Array(repeating: 120, count: 5_000)[...], timestampMs: 0)
         let most = 5_000 + limit - RecordBatchSize.bytes(of: empty)

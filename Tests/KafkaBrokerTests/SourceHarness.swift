@@ -65,6 +65,21 @@ final class SourceHarness {
         return try #require(result, "no answer").get()
     }
 
+    /// The same, again as long as the cluster is not ready: brokers learn of a new topic one after the other, and load a
+    /// group before they answer for it.
+    func answerOnceReady<Value: Sendable>(
+        _ start: (@escaping @Sendable (Result<Value, BrokerError>) -> Void) -> Void
+    ) throws -> Value {
+        let end = patienceEnd()
+        while true {
+            do {
+                return try answer(start)
+            } catch let error as BrokerError where error.class == .retriable {
+                guard SystemClock().now() < end else { throw error }
+            }
+        }
+    }
+
     /// The code of the error that it has to end with.
     func refusal<Value: Sendable>(
         _ start: (@escaping @Sendable (Result<Value, BrokerError>) -> Void) -> Void

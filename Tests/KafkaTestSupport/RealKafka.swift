@@ -23,10 +23,14 @@ public enum RealKafka {
         defer { rd_kafka_NewTopic_destroy(new) }
         for (name, value) in configuration { rd_kafka_NewTopic_set_config(new, name, value) }
         must(administer { client, queue in rd_kafka_CreateTopics(client, &new, 1, nil, queue) })
-        for server in (bootstrapServers ?? "").split(separator: ",") { wait(until: String(server), knows: topic) }
+        waitUntilKnown(topic)
     }
 
     /// Brokers learn of a topic one after the other. One that does not answer is not waited for: it may be gone.
+    public static func waitUntilKnown(_ topic: String) {
+        for server in (bootstrapServers ?? "").split(separator: ",") { wait(until: String(server), knows: topic) }
+    }
+
     private static func wait(until server: String, knows topic: String) {
         let client = producer(["bootstrap.servers": server, "log_level": "0"])
         defer { rd_kafka_destroy(client) }
