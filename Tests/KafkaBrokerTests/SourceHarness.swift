@@ -65,8 +65,8 @@ final class SourceHarness {
         return try #require(result, "no answer").get()
     }
 
-    /// The same, again as long as the cluster is not ready: brokers learn of a new topic one after the other, and load a
-    /// group before they answer for it.
+    /// The same, again as long as the cluster is not ready: brokers learn of a new topic one after the other, and load
+    /// a group before they answer for it.
     func answerOnceReady<Value: Sendable>(
         _ start: (@escaping @Sendable (Result<Value, BrokerError>) -> Void) -> Void
     ) throws -> Value {
