@@ -163,10 +163,8 @@ import TestSupport
         try open(harness)
         let batch = harness.records(4, topic: topic)
         let error = #expect(throws: BrokerError.self) { try harness.hand(batch) }
-        // Of three brokers one may not have heard of it, and is believed for as long as a transaction takes.
-        #expect(error?.class == .retriable || error?.class == .sinkFatal, "\(error?.description ?? "")")
-        let codes = [BrokerError.topicMissingCode, BrokerError.transactionTimedOutCode, "metadata_stale"]
-        #expect(codes.contains(error?.code ?? ""), "\(error?.description ?? "")")
+        #expect(error?.code == BrokerError.topicMissingCode)
+        #expect(error?.class == .retriable)
         RealKafka.create(topic.text, partitions: 2)
         let delivered = harness.handUntilDelivered(batch)
         #expect(delivered, "\(harness.errors)")

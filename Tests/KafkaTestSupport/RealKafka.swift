@@ -27,11 +27,17 @@ public enum RealKafka {
     }
 
     /// Brokers learn of a topic one after the other. One that does not answer is not waited for: it may be gone.
-    public static func waitUntilKnown(_ topic: String) {
-        for server in (bootstrapServers ?? "").split(separator: ",") { wait(until: String(server), knows: topic) }
+    public static func waitUntilKnown(_ topic: String) { waitUntil(topic, isKnown: true) }
+
+    private static func waitUntil(_ topic: String, isKnown: Bool) {
+        for server in (bootstrapServers ?? "").split(separator: ",") {
+            wait(
+                until: isKnown ? RD_KAFKA_RESP_ERR_NO_ERROR : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, of: topic,
+                String(server))
+        }
     }
 
-    private static func wait(until server: String, knows topic: String) {
+    private static func wait(until state: rd_kafka_resp_err_t, of topic: String, _ server: String) {
         let client = producer(["bootstrap.servers": server, "log_level": "0"])
         defer { rd_kafka_destroy(client) }
         guard let handle = rd_kafka_topic_new(client, topic, nil) else { preconditionFailure("no topic handle") }
@@ -45,12 +51,16 @@ public enum RealKafka {
             else { return }
             defer { rd_kafka_metadata_destroy(metadata) }
             let topics = UnsafeBufferPointer(start: metadata.pointee.topics, count: Int(metadata.pointee.topic_cnt))
-            if let description = topics.first, description.err == RD_KAFKA_RESP_ERR_NO_ERROR { return }
+            if let description = topics.first, description.err == state { return }
             usleep(20_000)
         }
+        preconditionFailure("\(server) does not hear of what became of \(topic)")
     }
 
-    public static func delete(_ topic: String) { must(delete([topic])) }
+    public static func delete(_ topic: String) {
+        must(delete([topic]))
+        waitUntil(topic, isKnown: false)
+    }
 
     /// That one is not there is no error. - Returns: whether the cluster answered.
     @discardableResult
